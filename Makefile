@@ -1,0 +1,36 @@
+# Every target makes .venv from the lock by itself when it is missing or stale.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+STAMP := $(VENV)/.lock-installed
+RUN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help venv lock check format test stack bench
+
+help:  ## List the targets.
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+venv: $(STAMP)  ## Make .venv from the hash-pinned lock.
+
+$(STAMP): requirements.lock pyproject.toml
+	$(PYTHON) -m venv --clear $(VENV)
+	$(RUN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(RUN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+lock: $(STAMP)  ## Pin the dependencies anew (needs uv).
+	uv pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' pyproject.toml -o requirements.lock
+
+check: $(STAMP)  ## Format, lint, types, imports, generated files.
+	$(RUN)/ruff format --check .
+	$(RUN)/ruff check .
+	$(RUN)/mypy
+	$(RUN)/lint-imports
+
+format: $(STAMP)  ## Format the code and mend what lint can mend.
+	$(RUN)/ruff format .
+	$(RUN)/ruff check --fix .
+
+test: check  ## The whole suite, on a real stack.
+	$(RUN)/pytest
