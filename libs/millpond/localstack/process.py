@@ -1,0 +1,119 @@
+"""A process under guard: it dies with us, and everything that it starts dies with it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+
+from millpond.localstack import guard
+
+LOG_TAIL_BYTES = 4000
+
+
+class GuardedProcess(ABC):
+    """One command with its log file. ``stop`` is orderly, ``kill`` is a crash; both return once nothing is left."""
+
+    stop_signal = signal.SIGTERM
+    grace_s = 10.0
+
+    def __init__(self, directory: Path, *, lock: int) -> None:
+        """``lock`` is a descriptor that stays open until the last process has ended, whatever becomes of us."""
+        self.directory = directory
+        self.log = directory / "log"
+        self._lock = lock
+        self._guard: subprocess.Popen[bytes] | None = None
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Whatever the first start needs: downloads, formatting. Quick if already done."""
+
+    @abstractmethod
+    def command(self) -> Sequence[str]: ...
+
+    @property
+    def log_name(self) -> str:
+        return str(self.log)
+
+    @property
+    def running(self) -> bool:
+        return self._guard is not None and self._guard.poll() is None
+
+    @property
+    def pids(self) -> list[int]:
+        """The guarded processes, parents before children, without the guard."""
+        return descendants(self._guard.pid) if self._guard is not None and self.running else []
+
+    def launch(self) -> None:
+        """Starts the command and does not wait for it."""
+        assert not self.running, f"{self.directory} is already running"
+        if self.log.exists():
+            self.log.replace(self.log.with_suffix(".previous"))
+        guarded = [sys.executable, "-I", "-S", guard.__file__, str(int(self.stop_signal)), str(self.grace_s)]
+        with self.log.open("wb") as output:
+            self._guard = subprocess.Popen(
+                [*guarded, *self.command()],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                pass_fds=(self._lock,),
+            )
+
+    def stop(self) -> None:
+        if self._guard is None:
+            return
+        assert self._guard.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._guard.stdin.close()
+        self._guard.wait(self.grace_s + 10)
+        self._guard = None
+
+    def kill(self) -> None:
+        self._signal(signal.SIGKILL)
+        self.stop()
+
+    def freeze(self) -> None:
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def log_tail(self) -> str:
+        with contextlib.suppress(FileNotFoundError):
+            return self.log.read_bytes()[-LOG_TAIL_BYTES:].decode(errors="replace")
+        return ""
+
+    def _signal(self, number: signal.Signals) -> None:
+        for pid in self.pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+
+def descendants(pid: int) -> list[int]:
+    """All processes below ``pid``, parents before children."""
+    below: dict[int, list[int]] = {}
+    for child, parent in _parents():
+        below.setdefault(parent, []).append(child)
+    found, generation = [], below.get(pid, [])
+    while generation:
+        found += generation
+        generation = [child for parent in generation for child in below.get(parent, [])]
+    return found
+
+
+def _parents() -> list[tuple[int, int]]:
+    if sys.platform != "linux":
+        listing = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+        return [(int(pid), int(parent)) for pid, parent in (line.split() for line in listing.splitlines())]
+    pairs = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            # The command's name, in parentheses, may itself hold spaces and parentheses.
+            pairs.append((int(stat.parent.name), int(stat.read_text().rpartition(")")[2].split()[1])))
+    return pairs

@@ -1,0 +1,177 @@
+"""Kafka, PostgreSQL and anvil on this machine, for development and for tests."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from millpond.errors import MillpondError
+from millpond.localstack import ports, prerequisites
+from millpond.localstack.anvil import Anvil, AnvilProcess
+from millpond.localstack.component import Component
+from millpond.localstack.kafka import Kafka, KafkaProcess
+from millpond.localstack.postgres import Postgres, PostgresProcess, binaries, password_of
+from millpond.localstack.tools import Tools, default_directory
+
+COMPONENTS: Final = ("kafka", "postgres", "anvil")
+# A stack whose owner was just killed needs this long to shut down before its directory can be taken over.
+TAKEOVER_SECONDS_MAX = 20.0
+
+
+class StackInUse(MillpondError):
+    """Process {pid} already runs a stack in {directory}: stop it, or use another directory."""
+
+
+class LocalStack:
+    """Starts its components on entry, each on a free port, and stops them on exit; they never outlive this process.
+
+    State and logs lie in ``directory``; entered again, the stack has the same data, and the same ports if still free.
+    Raises ``MissingPrerequisite``, ``StackInUse``, ``ToolDownloadFailed`` or ``ComponentFailed``; then nothing runs.
+    """
+
+    kafka: Kafka
+    postgres: Postgres
+    anvil: Anvil
+
+    def __init__(
+        self,
+        directory: Path,
+        components: Sequence[str] = COMPONENTS,
+        *,
+        tools: Path | None = None,
+        kafka_settings: Mapping[str, str] | None = None,
+        postgres_settings: Mapping[str, str] | None = None,
+    ) -> None:
+        """``*_settings`` are added to the server's own, e.g. ``{"log.retention.check.interval.ms": "1000"}``."""
+        assert set(components) <= set(COMPONENTS), components
+        self.directory = directory.resolve()
+        self._names = tuple(components)
+        self._tools = Tools(tools or default_directory())
+        self._kafka_settings = kafka_settings or {}
+        self._postgres_settings = postgres_settings or {}
+        self._lock: int | None = None
+        self.components: list[Component] = []
+
+    def __enter__(self) -> Self:
+        self._require()
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self._lock = _take(self.directory)
+        try:
+            self._wire(self._lock)
+            with ThreadPoolExecutor() as pool:
+                for started in [pool.submit(component.start) for component in self.components]:
+                    started.result()
+            (self.directory / "env").write_text(self._environment_file())
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stops what runs, all at once. May be called again."""
+        (self.directory / "env").unlink(missing_ok=True)
+        if self.components:
+            with ThreadPoolExecutor() as pool:
+                list(pool.map(lambda component: component.stop(), self.components))
+        self.components = []
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def restart_dead(self) -> list[Component]:
+        """Starts again each component that has ended unasked, and returns those."""
+        dead = [component for component in self.components if component.wanted and not component.running]
+        for component in dead:
+            component.runner.stop()
+            component.start()
+        return dead
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What other programs need to find this stack."""
+        found = {}
+        if "kafka" in self._names:
+            found["MILLPOND_KAFKA_BOOTSTRAP_SERVERS"] = self.kafka.bootstrap_servers
+        if "postgres" in self._names:
+            found["MILLPOND_POSTGRES_DSN"] = self.postgres.dsn()
+        if "anvil" in self._names:
+            found["MILLPOND_CHAIN_RPC_URL"] = self.anvil.url
+        return found
+
+    def _environment_file(self) -> str:
+        return "".join(f"{name}={value}\n" for name, value in self.environment.items())
+
+    def _require(self) -> None:
+        missing = prerequisites.absent(["java"]) if "kafka" in self._names else []
+        for name in self._names:
+            missing += prerequisites.absent(self._tools.missing_programs(name))
+        if "postgres" in self._names and binaries() is None:
+            missing.append("postgres")
+        prerequisites.refuse(missing)
+
+    def _wire(self, lock: int) -> None:
+        roles = [
+            role for name in self._names for role in (("kafka", "kafka-controller") if name == "kafka" else (name,))
+        ]
+        port = ports.assign(self.directory / "ports.json", roles)
+        if "kafka" in self._names:
+            kafka = KafkaProcess(
+                self.directory / "kafka",
+                lock=lock,
+                tools=self._tools,
+                port=port["kafka"],
+                controller_port=port["kafka-controller"],
+                settings=self._kafka_settings,
+            )
+            self.kafka = Kafka(kafka, port["kafka"])
+            self.components.append(self.kafka)
+        if "postgres" in self._names:
+            place = self.directory / "postgres"
+            password = password_of(place)
+            postgres = PostgresProcess(
+                place, lock=lock, port=port["postgres"], password=password, settings=self._postgres_settings
+            )
+            self.postgres = Postgres(postgres, port["postgres"], password)
+            self.components.append(self.postgres)
+        if "anvil" in self._names:
+            anvil = AnvilProcess(self.directory / "anvil", lock=lock, tools=self._tools, port=port["anvil"])
+            self.anvil = Anvil(anvil, port["anvil"])
+            self.components.append(self.anvil)
+
+
+def _take(directory: Path) -> int:
+    """The descriptor that holds the directory's lock; it is also held by each guard, until its processes have ended."""
+    descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    deadline = time.monotonic() + TAKEOVER_SECONDS_MAX
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            owner = int(os.pread(descriptor, 20, 0) or b"0")
+            if _lives(owner) or time.monotonic() > deadline:
+                os.close(descriptor)
+                raise StackInUse(pid=owner, directory=directory) from None
+            time.sleep(0.1)
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+    return descriptor
+
+
+def _lives(pid: int) -> bool:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, 0)
+        return True
+    return False
