@@ -34,3 +34,6 @@ format: $(STAMP)  ## Format the code and mend what lint can mend.
 
 test: check  ## The whole suite, on a real stack.
 	$(RUN)/pytest
+
+stack: $(STAMP)  ## Kafka, PostgreSQL and anvil on this machine, until Ctrl-C.
+	@exec $(RUN)/millpond stack

@@ -70,7 +70,7 @@ def own_stack(run_directory: Path) -> Iterator[OwnStack]:
         def start(*components: str, **options: object) -> LocalStack:
             directory = run_directory / f"own-{uuid.uuid4().hex[:8]}"
             stack = LocalStack(directory, components or COMPONENTS, **options)  # type: ignore[arg-type]
-            started.callback(shutil.rmtree, directory, ignore_errors=True)
+            started.callback(stack.discard)
             return started.enter_context(stack)
 
         yield start

@@ -33,6 +33,9 @@ SETTINGS: Final[Mapping[str, str]] = {
     "share.coordinator.state.topic.num.partitions": "1",
     # Nobody else is coming: the default makes each new group wait 3 s.
     "group.initial.rebalance.delay.ms": "0",
+    # After a SIGKILL the controller waits for the old session to end before it lets the broker in again: 9 s by default.
+    "broker.session.timeout.ms": "3000",
+    "broker.heartbeat.interval.ms": "500",
     "log.retention.check.interval.ms": "300000",
     "message.max.bytes": str(10 * 1024 * 1024),
     "replica.fetch.max.bytes": str(10 * 1024 * 1024),

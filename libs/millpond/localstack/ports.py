@@ -14,14 +14,25 @@ LOWEST, HIGHEST = 20_000, 31_999
 ATTEMPTS_MAX = 200
 
 
+def listen(port: int) -> socket.socket:
+    """Takes the port on loopback. Raises ``OSError`` if somebody else has it."""
+    listener = socket.socket()
+    # A server that has just ended leaves connections in TIME_WAIT; those don't stand in a new one's way.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(("127.0.0.1", port))
+        listener.listen(1)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
 def is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-            probe.listen(1)
-        except OSError:
-            return False
+    try:
+        listen(port).close()
+    except OSError:
+        return False
     return True
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -68,7 +69,7 @@ class LocalStack:
             with ThreadPoolExecutor() as pool:
                 for started in [pool.submit(component.start) for component in self.components]:
                     started.result()
-            (self.directory / "env").write_text(self._environment_file())
+            self._write_environment()
         except BaseException:
             self.close()
             raise
@@ -81,14 +82,19 @@ class LocalStack:
 
     def close(self) -> None:
         """Stops what runs, all at once. May be called again."""
+        if self._lock is None:
+            return
         (self.directory / "env").unlink(missing_ok=True)
-        if self.components:
-            with ThreadPoolExecutor() as pool:
-                list(pool.map(lambda component: component.stop(), self.components))
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda component: component.stop(), self.components))
         self.components = []
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        os.close(self._lock)
+        self._lock = None
+
+    def discard(self) -> None:
+        """Stops what runs and deletes its data."""
+        self.close()
+        shutil.rmtree(self.directory, ignore_errors=True)
 
     def restart_dead(self) -> list[Component]:
         """Starts again each component that has ended unasked, and returns those."""
@@ -110,8 +116,11 @@ class LocalStack:
             found["MILLPOND_CHAIN_RPC_URL"] = self.anvil.url
         return found
 
-    def _environment_file(self) -> str:
-        return "".join(f"{name}={value}\n" for name, value in self.environment.items())
+    def _write_environment(self) -> None:
+        file = self.directory / "env"
+        # It holds the superuser's password.
+        file.touch(mode=0o600)
+        file.write_text("".join(f"{name}={value}\n" for name, value in self.environment.items()))
 
     def _require(self) -> None:
         missing = prerequisites.absent(["java"]) if "kafka" in self._names else []
