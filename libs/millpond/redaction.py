@@ -16,7 +16,7 @@ _SECRET_NAME: Final = re.compile(
     r"|(?:^|_)token(?:$|_)|_token$|(?:^|[a-z_])dsn$"
 )
 # scheme://user:password@host and scheme://token@host; greedy up to the last @ before the path, as passwords contain @.
-_USERINFO: Final = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)[^\s/?#]+@")
+_USERINFO: Final = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)[^\s/?#\"]+@")
 # libpq's other form of a DSN, and query strings.
 _ASSIGNMENT: Final = re.compile(r"(?i)(?P<name>\b(?:password|passwd|secret|token|api_?key)=)(?:'[^']*'|[^\s&'\"]+)")
 
@@ -32,7 +32,7 @@ def redacted_text(text: str) -> str:
 
 
 def redacted(value: Any, depth: int = 0) -> Any:
-    """``value`` with what is secret masked, in nested mappings and sequences too. Other objects are left as they are."""
+    """``value`` with what is secret masked, in nested mappings and sequences too; other objects become text."""
     if depth > DEPTH_MAX:
         return "…"
     match value:
@@ -45,7 +45,9 @@ def redacted(value: Any, depth: int = 0) -> Any:
             }
         case list() | tuple() | set() | frozenset():
             return [redacted(item, depth + 1) for item in value]
-        case BaseException():
+        case None | bool() | int() | float():
+            return value
+        case BaseException() | bytes():
             return redacted_text(repr(value))
         case _:
-            return value
+            return redacted_text(str(value))

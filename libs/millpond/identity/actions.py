@@ -25,7 +25,7 @@ UINT256_MAX: Final = 2**256 - 1
 class SkipRecord:
     """Go on behind a record that stopped its partition; it is never applied.
 
-    ``content_hash`` is of the record's value: nobody skips another record than the one he looked at.
+    ``content_hash`` is that of the record (``millpond.stream.record``): nobody skips another one than he looked at.
     """
 
     service: Text
