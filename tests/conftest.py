@@ -38,6 +38,7 @@ def stack(run_directory: Path) -> Iterator[LocalStack]:
     """Kafka and PostgreSQL, shared by the whole run: don't break it, ask for ``own_stack``."""
     with LocalStack(run_directory / "shared", ("kafka", "postgres")) as stack:
         yield stack
+    stack.discard()
 
 
 @pytest.fixture(scope="session")
@@ -45,6 +46,7 @@ def anvil_url(run_directory: Path) -> Iterator[str]:
     """A chain shared by the whole run; ``evm_snapshot`` and ``evm_revert`` are the test's business."""
     with LocalStack(run_directory / "chain", ("anvil",)) as stack:
         yield stack.anvil.url
+    stack.discard()
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,7 @@ SUPERUSER: Final = "millpond"
 # The one list of settings, for the process and for the container alike.
 SETTINGS: Final = {
     "max_connections": "200",
-    # A pool's tests hold many partitions in one transaction.
+    # One transaction may touch the tables of many partitions and services.
     "max_locks_per_transaction": "256",
     # In the data directory rather than /dev/shm: small in containers, and not cleaned up after a SIGKILL.
     "dynamic_shared_memory_type": "mmap",
@@ -85,8 +85,7 @@ class PostgresProcess(GuardedProcess):
             # TCP only: a socket's path has a limit of 107 bytes that a deep checkout exceeds.
             "unix_socket_directories": "",
         }
-        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-        return [*_as_server_user(), _binary("postgres"), "-D", str(self._data), *options]
+        return [*_as_server_user(), _binary("postgres"), "-D", str(self._data), *options(settings)]
 
     def _initialize(self) -> None:
         # Built aside and renamed when complete: an interrupted first start is simply repeated.
@@ -110,6 +109,11 @@ class PostgresProcess(GuardedProcess):
                 component="postgres", what="could not be initialized", log="initdb", tail=done.stdout + done.stderr
             )
         partial.rename(self._data)
+
+
+def options(settings: Mapping[str, str]) -> list[str]:
+    """The settings as the server's command line has them."""
+    return [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
 
 
 def binaries() -> Path | None:

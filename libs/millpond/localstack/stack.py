@@ -7,16 +7,16 @@ import fcntl
 import os
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 from millpond.errors import MillpondError
-from millpond.localstack import ports, prerequisites
+from millpond.localstack import compose, ports, prerequisites
 from millpond.localstack.anvil import Anvil, AnvilProcess
-from millpond.localstack.component import Component
+from millpond.localstack.component import Component, Runner
 from millpond.localstack.kafka import Kafka, KafkaProcess
 from millpond.localstack.postgres import Postgres, PostgresProcess, binaries, password_of
 from millpond.localstack.tools import Tools, default_directory
@@ -58,6 +58,7 @@ class LocalStack:
         self._kafka_settings = kafka_settings or {}
         self._postgres_settings = postgres_settings or {}
         self._lock: int | None = None
+        self._project: compose.Project | None = None
         self.components: list[Component] = []
 
     def __enter__(self) -> Self:
@@ -94,6 +95,8 @@ class LocalStack:
     def discard(self) -> None:
         """Stops what runs and deletes its data."""
         self.close()
+        if self._project is not None:
+            self._project.run("down", "--volumes")
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def restart_dead(self) -> list[Component]:
@@ -123,6 +126,8 @@ class LocalStack:
         file.write_text("".join(f"{name}={value}\n" for name, value in self.environment.items()))
 
     def _require(self) -> None:
+        if compose.is_available():
+            return
         missing = prerequisites.absent(["java"]) if "kafka" in self._names else []
         for name in self._names:
             missing += prerequisites.absent(self._tools.missing_programs(name))
@@ -131,33 +136,56 @@ class LocalStack:
         prerequisites.refuse(missing)
 
     def _wire(self, lock: int) -> None:
-        roles = [
-            role for name in self._names for role in (("kafka", "kafka-controller") if name == "kafka" else (name,))
-        ]
+        roles = [*self._names, "kafka-controller"] if "kafka" in self._names else self._names
         port = ports.assign(self.directory / "ports.json", roles)
+        password = password_of(self.directory / "postgres")
+        as_containers = compose.is_available()
+        runners = self._containers(lock, port, password) if as_containers else self._processes(lock, port, password)
         if "kafka" in self._names:
-            kafka = KafkaProcess(
+            self.kafka = Kafka(runners["kafka"](), port["kafka"])
+            self.components.append(self.kafka)
+        if "postgres" in self._names:
+            self.postgres = Postgres(runners["postgres"](), port["postgres"], password)
+            self.components.append(self.postgres)
+        if "anvil" in self._names:
+            self.anvil = Anvil(runners["anvil"](), port["anvil"])
+            self.components.append(self.anvil)
+
+    def _processes(self, lock: int, port: Mapping[str, int], password: str) -> dict[str, Callable[[], Runner]]:
+        return {
+            "kafka": lambda: KafkaProcess(
                 self.directory / "kafka",
                 lock=lock,
                 tools=self._tools,
                 port=port["kafka"],
                 controller_port=port["kafka-controller"],
                 settings=self._kafka_settings,
+            ),
+            "postgres": lambda: PostgresProcess(
+                self.directory / "postgres",
+                lock=lock,
+                port=port["postgres"],
+                password=password,
+                settings=self._postgres_settings,
+            ),
+            "anvil": lambda: AnvilProcess(self.directory / "anvil", lock=lock, tools=self._tools, port=port["anvil"]),
+        }
+
+    def _containers(self, lock: int, port: Mapping[str, int], password: str) -> dict[str, Callable[[], Runner]]:
+        variables = {f"MILLPOND_{name.upper()}_PORT": str(port[name]) for name in self._names}
+        self._project = project = compose.Project(
+            self.directory,
+            {**variables, "MILLPOND_POSTGRES_PASSWORD": password},
+            kafka_settings=self._kafka_settings,
+            postgres_settings=self._postgres_settings,
+        )
+
+        def container(service: str) -> Callable[[], Runner]:
+            return lambda: compose.ContainerProcess(
+                self.directory / service, lock=lock, project=project, service=service
             )
-            self.kafka = Kafka(kafka, port["kafka"])
-            self.components.append(self.kafka)
-        if "postgres" in self._names:
-            place = self.directory / "postgres"
-            password = password_of(place)
-            postgres = PostgresProcess(
-                place, lock=lock, port=port["postgres"], password=password, settings=self._postgres_settings
-            )
-            self.postgres = Postgres(postgres, port["postgres"], password)
-            self.components.append(self.postgres)
-        if "anvil" in self._names:
-            anvil = AnvilProcess(self.directory / "anvil", lock=lock, tools=self._tools, port=port["anvil"])
-            self.anvil = Anvil(anvil, port["anvil"])
-            self.components.append(self.anvil)
+
+        return {name: container(name) for name in COMPONENTS}
 
 
 def _take(directory: Path) -> int:
