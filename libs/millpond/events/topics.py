@@ -14,7 +14,10 @@ from functools import partial
 from types import MappingProxyType
 
 from millpond.errors import MillpondError
+from millpond.events.deadletters import DeadLettered, ReAdmitted, Resumed, Skipped, Stopped
+from millpond.events.operator_commands import OperatorCommanded
 from millpond.events.roles import OPERATOR, SERVICES
+from millpond.events.scheduler_reads import ReadUpTo
 from millpond.events.topic import Topic, Written
 
 # Joins by partition need the same count on both sides, so whatever is keyed by job has this many.
@@ -79,7 +82,9 @@ AGENT_RESULTS = _item_kept(
 
 # Every service can have a stopped partition, which only a signed skip releases: so every service decides on commands.
 # The item is (signer, nonce).
-OPERATOR_COMMANDS = _item_kept("operator.commands.v1", "subject", ENTITY_PARTITIONS, OPERATOR, SERVICES, "aside")
+OPERATOR_COMMANDS = _item_kept(
+    "operator.commands.v1", "subject", ENTITY_PARTITIONS, OPERATOR, SERVICES, "aside", events=(OperatorCommanded,)
+)
 
 REGISTRY_MEMBERS = Topic(
     "registry.members.v1",
@@ -103,7 +108,14 @@ SCHEDULER_ASSIGNMENTS = Topic(
     "scheduler.assignments.v1", "job", JOB_PARTITIONS, "scheduler", ("metering", "edge", "bridge"), "stop"
 )
 SCHEDULER_READS = Topic(
-    "scheduler.reads.v1", "scheduler", CONTROL_PARTITIONS, "scheduler", (), "aside", retention=DISPUTE_WINDOW
+    "scheduler.reads.v1",
+    "scheduler",
+    CONTROL_PARTITIONS,
+    "scheduler",
+    (),
+    "aside",
+    retention=DISPUTE_WINDOW,
+    events=(ReadUpTo,),
 )
 SCHEDULER_STANDINGS = Topic("scheduler.standings.v1", "gpu", ENTITY_PARTITIONS, "scheduler", ("edge",), "aside")
 
@@ -242,6 +254,7 @@ def deadletters(service: str) -> Topic:
         (service,),
         poison=None,
         value_bytes_max=DEAD_LETTER_BYTES_MAX,
+        events=(DeadLettered, Stopped, Resumed, Skipped, ReAdmitted),
     )
 
 
