@@ -155,7 +155,10 @@ def _as_server_user() -> list[str]:
         return []
     user = _server_user()
     identity = [f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
-    return ["setpriv", *identity, "--inh-caps=+dac_override", "--ambient-caps=+dac_override", "--pdeathsig=KILL"]
+    pass_anywhere = ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
+    # initdb asks access(2) whether it may run the server; without this bit the answer ignores capabilities.
+    pass_anywhere.append("--securebits=+no_setuid_fixup")
+    return ["setpriv", *identity, *pass_anywhere, "--pdeathsig=KILL"]
 
 
 def password_of(directory: Path) -> str:
