@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.metadata import version
+from itertools import islice
 from typing import Final, Literal, Protocol
 from uuid import uuid4
 
@@ -62,12 +63,7 @@ def inject(headers: Sequence[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
 
 def extract(headers: Headers) -> SpanContext | None:
     """The context that the writer left in ``headers``; None if there is none, or it can't be read: that stops no record."""
-    value = next((value for name, value in headers if name == TRACEPARENT), None)
-    if not value or not value.isascii():
-        return None
-    context = _PROPAGATOR.extract({TRACEPARENT: value.decode("ascii")})
-    found = trace.get_current_span(context).get_span_context()
-    return found if found.is_valid else None
+    return _context(_traceparent(headers))
 
 
 class Tracing:
@@ -147,13 +143,21 @@ def _recording(
 
 def _writers(records: Sequence[Traced]) -> list[SpanContext]:
     """The different contexts of ``records``, in order, at most ``LINKS_MAX``."""
-    writers: dict[tuple[int, int], SpanContext] = {}
-    for record in records:
-        if context := extract(record.headers):
-            writers.setdefault((context.trace_id, context.span_id), context)
-            if len(writers) == LINKS_MAX:
-                break
-    return list(writers.values())
+    # Told apart as bytes, since parsing 500 of the same would take longer than deciding them.
+    different = dict.fromkeys(_traceparent(record.headers) for record in records)
+    return list(islice((context for value in different if (context := _context(value))), LINKS_MAX))
+
+
+def _traceparent(headers: Headers) -> bytes | None:
+    return next((value for name, value in headers if name == TRACEPARENT), None)
+
+
+def _context(traceparent: bytes | None) -> SpanContext | None:
+    if not traceparent or not traceparent.isascii():
+        return None
+    context = _PROPAGATOR.extract({TRACEPARENT: traceparent.decode("ascii")})
+    found = trace.get_current_span(context).get_span_context()
+    return found if found.is_valid else None
 
 
 def _attributes(operation: Operation, records: Sequence[Traced], group: str | None) -> dict[str, str | int]:
