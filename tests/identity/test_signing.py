@@ -138,7 +138,12 @@ def test_the_document_for_a_wallet_is_json_without_numbers_that_javascript_round
 def test_a_change_of_any_field_breaks_the_signature(data: st.DataObject) -> None:
     signed = sign_action(SKIP, domain=POND, private_key=KEY)
     name = data.draw(st.sampled_from([field.name for field in fields(SKIP)]))
-    value = {"partition": uint256, "offset": uint256, "nonce": uint256, "content_hash": bytes32}.get(name, st.text())
+    value: st.SearchStrategy[Any] = {
+        "partition": uint256,
+        "offset": uint256,
+        "nonce": uint256,
+        "content_hash": bytes32,
+    }.get(name, st.text())
     changed = dict(signed.message) | {name: data.draw(value.filter(lambda v: v != signed.message[name]))}
     with pytest.raises(WrongSignature):
         verify(replace(signed, message=changed))

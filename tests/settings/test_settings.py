@@ -112,7 +112,7 @@ def test_settings_print_without_their_secrets(monkeypatch: pytest.MonkeyPatch) -
 
 def test_settings_are_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        load(HealthSettings).port = 1
+        load(HealthSettings).port = 1  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(
