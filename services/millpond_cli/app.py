@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+
 import typer
 
+from millpond_cli.settings import settings
 from millpond_cli.stack import stack
+from millpond_cli.topics import topics
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 app.command()(stack)
+app.command()(settings)
+app.add_typer(topics, name="topics")
 
 
 @app.callback()
@@ -16,4 +22,6 @@ def _root() -> None:
 
 
 def main() -> None:
+    # Our errors say what aiokafka found; without a handler its warnings would reach the terminal beside them.
+    logging.getLogger("aiokafka").addHandler(logging.NullHandler())
     app()
