@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from abc import ABC, abstractmethod
 from typing import Protocol
@@ -47,6 +48,7 @@ class Component(ABC):
         self.port = port
         self.wanted = False
         self.start_s = 0.0
+        self._changing = threading.Lock()
 
     @property
     @abstractmethod
@@ -63,22 +65,31 @@ class Component(ABC):
 
     def start(self) -> None:
         """Raises ``ComponentFailed`` with the end of its log if it ends, or doesn't answer in a minute."""
-        begun = time.monotonic()
         self.wanted = True
+        self.bring_up()
+
+    def bring_up(self) -> None:
+        """``start``, unless ``stop`` was called meanwhile: then raises ``ComponentFailed``, and nothing runs."""
+        begun = time.monotonic()
         self.runner.prepare()
-        self.runner.launch()
+        with self._changing:
+            if not self.wanted:
+                raise self._failure("was stopped while starting")
+            self.runner.launch()
+        launched = time.monotonic()
         while not self.answers():
             if not self.runner.running:
                 raise self._failure("ended while starting")
-            if time.monotonic() > begun + START_SECONDS_MAX:
+            if time.monotonic() > launched + START_SECONDS_MAX:
                 self.runner.stop()
                 raise self._failure(f"did not answer within {START_SECONDS_MAX:.0f} s")
             time.sleep(POLL_S)
         self.start_s = time.monotonic() - begun
 
     def stop(self) -> None:
-        self.wanted = False
-        self.runner.stop()
+        with self._changing:
+            self.wanted = False
+            self.runner.stop()
 
     def kill(self) -> None:
         self.runner.kill()

@@ -5,14 +5,13 @@ from __future__ import annotations
 import base64
 import socket
 import struct
-import subprocess
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from millpond.localstack.component import Component, ComponentFailed
-from millpond.localstack.process import GuardedProcess
+from millpond.localstack.process import GuardedProcess, complete
 from millpond.localstack.tools import Tools
 
 # The one list of settings, for the process and for the container alike.
@@ -119,15 +118,10 @@ class KafkaProcess(GuardedProcess):
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         command = ["java", *JVM, "-cp", self._tools.kafka_classpath(), "kafka.tools.StorageTool", "format"]
         command += ["--standalone", "-t", cluster, "-c", str(self.directory / "server.properties")]
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=FORMAT_SECONDS_MAX, check=False
-        )
-        if done.returncode:
+        status, output = complete(command, seconds_max=FORMAT_SECONDS_MAX)
+        if status:
             raise ComponentFailed(
-                component="kafka",
-                what="could not format its storage",
-                log="StorageTool",
-                tail=done.stdout + done.stderr,
+                component="kafka", what="could not format its storage", log="StorageTool", tail=output
             )
 
 

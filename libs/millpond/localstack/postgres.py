@@ -10,7 +10,6 @@ import shutil
 import signal
 import socket
 import struct
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -18,7 +17,7 @@ from urllib.parse import quote
 
 from millpond.localstack.component import Component, ComponentFailed, Runner
 from millpond.localstack.prerequisites import MissingPrerequisite, install_command
-from millpond.localstack.process import GuardedProcess
+from millpond.localstack.process import GuardedProcess, complete
 
 SUPERUSER: Final = "millpond"
 # The one list of settings, for the process and for the container alike.
@@ -100,14 +99,10 @@ class PostgresProcess(GuardedProcess):
             os.chown(password, user.pw_uid, user.pw_gid)
         command = [*_as_server_user(), _binary("initdb"), "-D", str(partial), "-U", SUPERUSER]
         command += ["--auth=scram-sha-256", f"--pwfile={password}", "--encoding=UTF8", "--locale=C", "--no-sync"]
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=INITDB_SECONDS_MAX, check=False
-        )
+        status, output = complete(command, seconds_max=INITDB_SECONDS_MAX)
         password.unlink()
-        if done.returncode:
-            raise ComponentFailed(
-                component="postgres", what="could not be initialized", log="initdb", tail=done.stdout + done.stderr
-            )
+        if status:
+            raise ComponentFailed(component="postgres", what="could not be initialized", log="initdb", tail=output)
         partial.rename(self._data)
 
 

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -93,6 +94,31 @@ class GuardedProcess(ABC):
         for pid in self.pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
+
+
+def complete(command: Sequence[str], *, seconds_max: float, directory: Path | None = None) -> tuple[int, str]:
+    """Runs the command to its end, under guard like a server. Returns its status and all that it printed.
+
+    After ``seconds_max`` it is stopped; the status then tells so by being that of a signal, above 128.
+    """
+    guarded = [sys.executable, "-I", "-S", guard.__file__, str(int(signal.SIGTERM)), "5", *command]
+    with subprocess.Popen(
+        guarded,
+        cwd=directory,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        text=True,
+        errors="replace",
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        too_long = threading.Timer(seconds_max, process.stdin.close)
+        too_long.start()
+        output = process.stdout.read()
+        too_long.cancel()
+        return process.wait(), output
 
 
 def descendants(pid: int) -> list[int]:

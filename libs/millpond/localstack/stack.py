@@ -6,10 +6,12 @@ import contextlib
 import fcntl
 import os
 import shutil
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
 from types import TracebackType
 from typing import Final, Self
 
@@ -67,9 +69,7 @@ class LocalStack:
         self._lock = _take(self.directory)
         try:
             self._wire(self._lock)
-            with ThreadPoolExecutor() as pool:
-                for started in [pool.submit(component.start) for component in self.components]:
-                    started.result()
+            self._start_all()
             self._write_environment()
         except BaseException:
             self.close()
@@ -118,6 +118,25 @@ class LocalStack:
         if "anvil" in self._names:
             found["MILLPOND_CHAIN_RPC_URL"] = self.anvil.url
         return found
+
+    def _start_all(self) -> None:
+        outcomes: SimpleQueue[BaseException | None] = SimpleQueue()
+
+        def start(component: Component) -> None:
+            try:
+                component.bring_up()
+            except BaseException as error:
+                outcomes.put(error)
+            else:
+                outcomes.put(None)
+
+        for component in self.components:
+            component.wanted = True
+            # Daemons: Ctrl-C does not wait for a download to end.
+            threading.Thread(target=start, args=(component,), daemon=True).start()
+        for _ in self.components:
+            if error := outcomes.get():
+                raise error
 
     def _write_environment(self) -> None:
         file = self.directory / "env"

@@ -7,13 +7,13 @@ import hashlib
 import os
 import platform
 import shutil
-import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from millpond.errors import MillpondError
 from millpond.localstack.prerequisites import require
+from millpond.localstack.process import complete
 
 PINS = Path(__file__).parent / "tools"
 # The only platform whose anvil binary is pinned by hash; elsewhere the one on the PATH serves.
@@ -83,18 +83,10 @@ class Tools:
             partial.mkdir(parents=True)
             for pin in pins:
                 shutil.copy(pin, partial)
-            done = subprocess.run(
-                command,
-                cwd=partial,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=INSTALL_SECONDS_MAX,
-                check=False,
-            )
-            if done.returncode:
-                output = (done.stdout + done.stderr).strip()[-1500:]
-                raise ToolDownloadFailed(tool=tool, command=" ".join(command), status=done.returncode, output=output)
+            status, output = complete(command, seconds_max=INSTALL_SECONDS_MAX, directory=partial)
+            if status:
+                last_words = output.strip()[-1500:]
+                raise ToolDownloadFailed(tool=tool, command=" ".join(command), status=status, output=last_words)
             partial.rename(place)
 
     @contextmanager
