@@ -27,6 +27,7 @@ check: $(STAMP)  ## Format, lint, types, imports, generated files.
 	$(RUN)/ruff check .
 	$(RUN)/mypy
 	$(RUN)/lint-imports
+	$(RUN)/millpond generate --check
 
 format: $(STAMP)  ## Format the code and mend what lint can mend.
 	$(RUN)/ruff format .
