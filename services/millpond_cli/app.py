@@ -6,6 +6,7 @@ import logging
 
 import typer
 
+from millpond_cli.generate import generate
 from millpond_cli.settings import settings
 from millpond_cli.stack import stack
 from millpond_cli.topics import topics
@@ -14,6 +15,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False)
 app.command()(stack)
 app.command()(settings)
 app.add_typer(topics, name="topics")
+app.command()(generate)
 
 
 @app.callback()
