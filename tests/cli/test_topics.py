@@ -14,7 +14,7 @@ from millpond.events.topics import AGENT_HEARTBEATS, AGENT_RESULTS, TOPICS
 from millpond.localstack import LocalStack
 from millpond.settings import KafkaSettings
 from millpond_cli.app import app
-from millpond_cli.kafka_topics import connected
+from millpond_cli.kafka_topics import TopicsChanging, connected
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +130,17 @@ def test_a_retention_is_lengthened_and_what_else_was_set_on_the_topic_stays(
     settings = settings_on(brokers, AGENT_RESULTS.name)[AGENT_RESULTS.name]
     assert settings["retention.ms"] == settings["retention.bytes"] == "-1"
     assert settings["segment.bytes"] == "14000000"
+
+
+def test_two_who_apply_at_once_are_told_to_apply_again(brokers: str, existing: Callable[..., None]) -> None:
+    existing(AGENT_RESULTS.name, 12)
+
+    async def create_without_looking() -> None:
+        async with connected(KafkaSettings(bootstrap_servers=brokers)) as cluster:
+            await cluster.create([AGENT_RESULTS], replication_factor=1)
+
+    with pytest.raises(TopicsChanging, match=r"agent\.results\.v1 came into being"):
+        asyncio.run(create_without_looking())
 
 
 def test_a_replication_factor_that_no_cluster_of_one_has_is_refused_by_a_sentence(brokers: str) -> None:
