@@ -13,11 +13,14 @@ help:  ## List the targets.
 
 venv: $(STAMP)  ## Make .venv from the hash-pinned lock.
 
-$(STAMP): requirements.lock pyproject.toml
-	$(PYTHON) -m venv --clear $(VENV)
-	$(RUN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	$(RUN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	@touch $@
+# Brought up to date in place, under a lock: two makes take turns, and what runs from it goes on.
+$(STAMP): requirements.lock
+	@mkdir -p .local
+	@exec 9>.local/venv.lock; flock 9; [ $@ -nt requirements.lock ] || { set -e; \
+	  echo "making $(VENV)"; $(PYTHON) -m venv $(VENV); \
+	  $(RUN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock; \
+	  $(RUN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .; \
+	  touch $@; }
 
 lock: $(STAMP)  ## Pin the dependencies anew (needs uv).
 	uv pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' pyproject.toml -o requirements.lock

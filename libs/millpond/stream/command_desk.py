@@ -1,0 +1,164 @@
+"""Dead letters and the operator's signed commands about them: announced, skipped, readmitted, each once (STREAM 16)."""
+
+from __future__ import annotations
+
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from millpond.events.deadletters import DeadLettered, ReAdmitted, Resumed, Skipped, Stopped
+from millpond.events.event import Event
+from millpond.events.operator_commands import OperatorCommanded
+from millpond.events.topic import Topic
+from millpond.events.topics import OPERATOR_COMMANDS
+from millpond.identity import Action, ActionRefused, ReadmitRecord, SkipRecord, check_nonce
+from millpond.stream.database import DeadLetter, DeadLetterState, Transaction
+from millpond.stream.decision import Received
+from millpond.stream.plan import Arrival, Poison, dead_letter, decode
+from millpond.stream.record import Place, Record
+
+Verify = Callable[[OperatorCommanded], Action]
+
+
+class Announcement(NamedTuple):
+    """An event for the service's dead-letter topic; the key is the original record's, which need not be text."""
+
+    key: bytes
+    event: Event
+    time_ms: int
+    partition: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Handled:
+    """What a record that is the library's own business comes down to.
+
+    ``input`` is what the service's rules still get to see: a readmitted event, or a command about something else.
+    """
+
+    announcements: tuple[Announcement, ...] = ()
+    letters: tuple[DeadLetter, ...] = ()
+    refusal: str = ""
+    input: Received | None = None
+
+
+class CommandDesk:
+    """Handles ``operator.commands`` and the service's own dead-letter topic within the deciding transaction."""
+
+    def __init__(self, service: str, reads: tuple[Topic, ...], dead_letters: Topic, verify: Verify) -> None:
+        self._service = service
+        self._reads: Mapping[str, Topic] = {topic.name: topic for topic in reads}
+        self._dead_letters = dead_letters
+        self._verify = verify
+        self.topics = frozenset({OPERATOR_COMMANDS.name, dead_letters.name})
+
+    async def handle(self, transaction: Transaction, arrival: Arrival) -> Handled:
+        """Raises nothing: a command that is refused becomes a dead letter that says why."""
+        received = arrival.received
+        if isinstance(received.event, OperatorCommanded):
+            return await self._command(transaction, arrival, received.event)
+        if isinstance(received.event, ReAdmitted):
+            return self._readmitted(received, received.event)
+        return Handled()
+
+    def announce(self, letter: DeadLetter, sentence: str) -> Announcement:
+        """The event that tells the world about a dead letter, by its state."""
+        kinds = {"aside": DeadLettered, "stopped": Stopped, "resumed": Resumed}
+        event = kinds[letter.state](**self._facts(letter), reason=letter.reason, sentence=sentence)
+        return self._beside(letter, event, letter.timestamp_ms)
+
+    async def _command(self, transaction: Transaction, arrival: Arrival, command: OperatorCommanded) -> Handled:
+        received = arrival.received
+        passed_on = received if OPERATOR_COMMANDS.name in self._reads else None
+        if command.action not in (SkipRecord.__name__, ReadmitRecord.__name__):
+            return Handled(input=passed_on)
+        if command.message.get("service") != self._service:
+            return Handled()
+        try:
+            action = self._verify(command)
+            check_nonce(await transaction.last_nonce(command.signer, received.topic, received.key), action.nonce)
+        except ActionRefused as refusal:
+            return self._refused(arrival, str(refusal))
+        letter = await transaction.find_dead_letter(Place(action.topic, action.partition), action.offset)
+        if letter is None or "0x" + letter.content_hash.hex() != action.content_hash:
+            return self._refused(
+                arrival,
+                f"{self._service} has no dead letter {action.topic}[{action.partition}]@{action.offset} with that hash.",
+            )
+        event, state = self._carried_out(action, command, letter)
+        if event is None:
+            return self._refused(arrival, f"The dead letter is {letter.state}: there is nothing left to do.")
+        await transaction.put_nonce(command.signer, received.topic, received.key, action.nonce)
+        await transaction.put_dead_letters([replace(letter, state=state)])
+        return Handled(announcements=(self._beside(letter, event, received.stamp_ms),))
+
+    def _carried_out(
+        self, action: Action, command: OperatorCommanded, letter: DeadLetter
+    ) -> tuple[Event | None, DeadLetterState]:
+        facts = {
+            **self._facts(letter),
+            "reason": letter.reason,
+            "sentence": action.reason,
+            "signer": command.signer,
+            "nonce": action.nonce,
+        }
+        if isinstance(action, SkipRecord) and letter.state == "stopped":
+            return Skipped(**facts), "skipped"
+        if isinstance(action, ReadmitRecord) and letter.state in ("aside", "skipped"):
+            return ReAdmitted(**facts), "readmitted"
+        return None, letter.state
+
+    def _refused(self, arrival: Arrival, why: str) -> Handled:
+        return Handled(letters=(dead_letter(arrival.record, "refused_command", "aside"),), refusal=why)
+
+    def _readmitted(self, received: Received, event: ReAdmitted) -> Handled:
+        """The original event, decided here: its place is the readmission's. Poison again goes aside again."""
+        original = _original(event)
+        topic = self._reads.get(event.topic)
+        decoded = (
+            Poison("unknown_type", "The service no longer reads it.") if topic is None else decode(topic, original)
+        )
+        if isinstance(decoded, Poison):
+            return Handled(letters=(dead_letter(original, decoded.reason, "aside"),), refusal=decoded.sentence)
+        return Handled(input=replace(decoded, place=received.place, offset=received.offset))
+
+    def _facts(self, letter: DeadLetter) -> dict[str, object]:
+        # A value that doesn't fit stays in the table and at its old place; the event says how large it is.
+        fits = len(letter.value or b"") <= self._dead_letters.value_bytes_max // 2
+        return {
+            "service": self._service,
+            "topic": letter.place.topic,
+            "partition": letter.place.partition,
+            "offset": letter.offset,
+            "content_hash": "0x" + letter.content_hash.hex(),
+            "key_base64": _base64(letter.key),
+            "value_base64": _base64(letter.value) if fits else None,
+            "value_bytes": len(letter.value or b""),
+            "headers": tuple((name, _base64(value)) for name, value in letter.headers),
+            "timestamp_ms": letter.timestamp_ms,
+        }
+
+    def _beside(self, letter: DeadLetter, event: Event, time_ms: int) -> Announcement:
+        # The same partition number as the original, where there is one, so that joins by partition still hold.
+        partition = letter.place.partition if letter.place.partition < self._dead_letters.partitions else None
+        return Announcement(letter.key or b"", event, time_ms, partition)
+
+
+def _base64(raw: bytes | None) -> str | None:
+    return None if raw is None else b64encode(raw).decode()
+
+
+def _original(event: ReAdmitted) -> Record:
+    def unpacked(text: str | None) -> bytes | None:
+        return None if text is None else b64decode(text)
+
+    return Record(
+        topic=event.topic,
+        partition=event.partition,
+        offset=event.offset,
+        key=unpacked(event.key_base64),
+        value=unpacked(event.value_base64),
+        headers=tuple((name, unpacked(value)) for name, value in event.headers),
+        timestamp_ms=event.timestamp_ms,
+    )

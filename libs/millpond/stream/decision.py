@@ -1,0 +1,83 @@
+"""What rules take and what they give back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Generic, TypeVar
+
+from millpond.events.event import Event
+from millpond.events.topic import Topic
+from millpond.stream.record import Place
+
+State = TypeVar("State")
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One event read from a log: an input of the rules.
+
+    ``place`` and ``offset`` say where it stands (for a readmitted record: its new place). ``stamp_ms`` is the writer's
+    time in Unix milliseconds; for what edge carries, the time of arrival. ``value`` is the event's bytes, verbatim.
+    ``finding`` is what ``observe`` found out about it before the transaction, or None.
+    """
+
+    topic: str
+    place: Place
+    offset: int
+    key: str
+    event: Event
+    stamp_ms: int
+    value: bytes
+    finding: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A timer going off: a recorded input. ``as_of_ms`` never goes back; every event it causes says so (``as_of``)."""
+
+    timer: str
+    as_of_ms: int
+
+    @property
+    def as_of(self) -> datetime:
+        return datetime.fromtimestamp(self.as_of_ms / 1000, tz=UTC)
+
+
+Input = Received | Tick
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """An event to be published. ``time_ms`` (Unix milliseconds) is its cause's stamp or tick, never the writer's clock.
+
+    ``partition`` is for what must reach a certain one (a watermark to every partition); otherwise the key decides.
+    """
+
+    topic: Topic
+    key: str
+    event: Event
+    time_ms: int
+    partition: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Timer:
+    """Wakes the rules with a ``Tick`` at ``at_ms`` (Unix milliseconds); None takes the timer of that name back."""
+
+    name: str
+    at_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision(Generic[State]):
+    """What rules say to one input: the state from now on, what is published, when to wake."""
+
+    state: State
+    events: tuple[Outgoing, ...] = ()
+    timers: tuple[Timer, ...] = ()
+
+
+Decide = Callable[[State, Input], Decision[State]]
+Fold = Callable[[State, Received], Decision[State]]

@@ -1,0 +1,81 @@
+"""From a decided event to a row of the outbox: its partition and its size are settled in the deciding transaction."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import lru_cache
+
+from aiokafka.partitioner import murmur2
+
+from millpond.errors import MillpondError
+from millpond.events.event import Event
+from millpond.events.topic import Topic
+from millpond.stream.database import OutboxRow
+from millpond.stream.decision import Outgoing
+from millpond.stream.record import READ, Place
+
+
+class OutgoingTooLarge(MillpondError):
+    """{event} for {topic} has {size} bytes; {allowed} are allowed. The rules must split it or refuse its cause."""
+
+
+class NotAnOutput(MillpondError):
+    """{event} was decided for {topic}, which {service} doesn't write; add it to the service's writes."""
+
+
+@lru_cache(maxsize=65_536)
+def partition_of(key: bytes, partitions: int) -> int:
+    """The partition of a key, as Kafka's own clients choose it (murmur2): joins by partition rest on it."""
+    return int(murmur2(key) & 0x7FFFFFFF) % partitions
+
+
+class Outlet:
+    """Makes rows for the topics that a service writes. Raises ``NotAnOutput`` and ``OutgoingTooLarge``."""
+
+    def __init__(self, service: str, writes: tuple[Topic, ...]) -> None:
+        self._service = service
+        self._writes = {topic.name for topic in writes}
+
+    def row(self, outgoing: Outgoing, headers: str) -> OutboxRow:
+        return self.raw_row(
+            outgoing.topic, outgoing.key.encode(), outgoing.event, outgoing.time_ms, outgoing.partition, headers
+        )
+
+    def raw_row(
+        self, topic: Topic, key: bytes, event: Event, time_ms: int, partition: int | None, headers: str
+    ) -> OutboxRow:
+        """As ``row``, for a key that need not be text: that of a record which could not be read."""
+        if topic.name not in self._writes:
+            raise NotAnOutput(event=event.type_name, topic=topic.name, service=self._service)
+        value = event.to_bytes()
+        if len(value) > topic.value_bytes_max:
+            raise OutgoingTooLarge(
+                event=event.type_name, topic=topic.name, size=len(value), allowed=topic.value_bytes_max
+            )
+        chosen = partition_of(key, topic.partitions) if partition is None else partition
+        return OutboxRow(topic.name, chosen, key, value, event.type_name, time_ms, headers)
+
+
+def shared_headers(read: Mapping[Place, int], trace: list[tuple[str, str]]) -> str:
+    """The headers that all records of one transaction share, as JSON: what it had read, and its trace.
+
+    ``read`` says up to which offset (excluded) the transaction took each input: a rebuild resumes there (STREAM 14).
+    """
+    covered = ",".join(f"{topic} {partition} {offset}" for (topic, partition), offset in sorted(read.items()))
+    return json.dumps([*([[READ, covered]] if covered else []), *map(list, trace)])
+
+
+def covered_offsets(header: bytes) -> dict[Place, int]:
+    """Reads the header ``read`` back. Raises ``ValueError`` if it isn't one."""
+    covered = {}
+    for part in header.decode().split(","):
+        topic, partition, offset = part.split(" ")
+        covered[Place(topic, int(partition))] = int(offset)
+    return covered
+
+
+def ce_time(time_ms: int) -> str:
+    """Unix milliseconds as CloudEvents wants them: RFC 3339, UTC."""
+    return datetime.fromtimestamp(time_ms / 1000, tz=UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

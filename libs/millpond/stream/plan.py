@@ -1,0 +1,207 @@
+"""What a batch of one partition comes down to before any transaction: inputs, repeats, poison, a stop. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from pydantic import ValidationError
+
+from millpond.events.envelope import CE_TYPE
+from millpond.events.topic import Topic, Written
+from millpond.stream.database import DeadLetter, Item
+from millpond.stream.decision import Received
+from millpond.stream.position import Position, StopReason, judge_number
+from millpond.stream.record import ITEM, OUTBOX, OutboxNumber, Place, Record, content_hash, record_hash
+
+PoisonReason = Literal[
+    "null_value",
+    "too_large",
+    "bad_header",
+    "no_outbox_header",
+    "no_item_header",
+    "unknown_type",
+    "not_json",
+    "wrong_fields",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Poison:
+    """Why a record can't be read, with a sentence that says what was found."""
+
+    reason: PoisonReason
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Where and why a partition waits. ``letter``: the record at fault; None if it is the log itself."""
+
+    reason: StopReason
+    detail: str
+    letter: DeadLetter | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """An input with the item it must be the first of, if its topic is written by a source; ``record`` as it stood."""
+
+    received: Received
+    item: Item | None
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What one transaction is to apply of a partition: everything before ``after.next_offset``, and then perhaps a stop."""
+
+    place: Place
+    records: Sequence[Record]
+    before: Position
+    after: Position
+    arrivals: tuple[Arrival, ...]
+    asides: tuple[tuple[DeadLetter, str], ...]
+    resumed: tuple[DeadLetter, ...]
+    repeats: int
+    stop: Stop | None
+
+    @property
+    def moves(self) -> bool:
+        return self.after.next_offset != self.before.next_offset
+
+
+def plan_batch(
+    topic: Topic, records: Sequence[Record], position: Position, known: Mapping[int, DeadLetter] | None = None
+) -> Plan:
+    """Reads ``records``, which start at or after ``position`` with nothing missing between.
+
+    ``known``: the partition's dead letters by offset; one that was skipped by a signed command is passed over.
+    """
+    known = known or {}
+    numbers, last = dict(position.numbers), None
+    arrivals: list[Arrival] = []
+    asides: list[tuple[DeadLetter, str]] = []
+    resumed: list[DeadLetter] = []
+    repeats, stop = 0, None
+    for record in records:
+        letter = known.get(record.offset)
+        verdict = _read(topic, record, numbers, skipped=letter is not None and letter.state == "skipped")
+        if isinstance(verdict, Poison) and topic.poison == "aside":
+            asides.append((dead_letter(record, verdict.reason, "aside"), verdict.sentence))
+        elif isinstance(verdict, Poison):
+            stop = Stop("poison", verdict.sentence, dead_letter(record, verdict.reason, "stopped"))
+            break
+        elif isinstance(verdict, Stop):
+            stop = verdict
+            break
+        elif isinstance(verdict, Arrival):
+            arrivals.append(verdict)
+            if letter is not None and letter.state == "stopped":
+                resumed.append(replace(letter, state="resumed"))
+        else:
+            repeats += 1
+        _see(record, numbers)
+        last = record
+    after = position if last is None else Position(last.offset + 1, record_hash(last), numbers)
+    place = Place(topic.name, records[0].partition)
+    return Plan(place, records, position, after, tuple(arrivals), tuple(asides), tuple(resumed), repeats, stop)
+
+
+def dead_letter(record: Record, reason: str, state: Literal["aside", "stopped"]) -> DeadLetter:
+    return DeadLetter(
+        place=record.place,
+        offset=record.offset,
+        key=record.key,
+        value=record.value,
+        headers=record.headers,
+        timestamp_ms=record.timestamp_ms,
+        content_hash=content_hash(record.key, record.value),
+        reason=reason,
+        state=state,
+    )
+
+
+def decode(topic: Topic, record: Record) -> Received | Poison:
+    """The event of a record, or why there is none."""
+    if record.value is None:
+        return Poison("null_value", "The record has no value.")
+    if len(record.value) > topic.value_bytes_max:
+        return Poison(
+            "too_large", f"The value has {len(record.value)} bytes; {topic.name} allows {topic.value_bytes_max}."
+        )
+    try:
+        event_type = (record.header(CE_TYPE) or b"").decode()
+        key = (record.key or b"").decode()
+    except UnicodeDecodeError as cause:
+        return Poison("bad_header", f"The key or the header {CE_TYPE} is not UTF-8: {cause}.")
+    model = topic.event_types.get(event_type)
+    if model is None:
+        return Poison(
+            "unknown_type", f"{CE_TYPE} says {event_type!r}; {topic.name} carries {', '.join(topic.event_types)}."
+        )
+    try:
+        event = model.model_validate_json(record.value)
+    except ValidationError as cause:
+        first = cause.errors(include_url=False)[0]
+        reason: PoisonReason = "not_json" if first["type"] == "json_invalid" else "wrong_fields"
+        return Poison(
+            reason, f"{event_type}: {'.'.join(map(str, first['loc']))} {first['msg']} ({cause.error_count()} in all)."
+        )
+    return Received(topic.name, record.place, record.offset, key, event, record.timestamp_ms, record.value)
+
+
+def _read(topic: Topic, record: Record, numbers: Mapping[str, int], *, skipped: bool) -> Arrival | Poison | Stop | None:
+    """None: passed over (a filler, a relay's repeat, or skipped by command)."""
+    if skipped or record.is_filler:
+        return None
+    if topic.written is Written.BY_PROCESS:
+        order = _check_number(record, numbers)
+        if order != "apply":
+            return None if order == "repeat" else order
+    decoded = decode(topic, record)
+    if isinstance(decoded, Poison):
+        return decoded
+    if not topic.items_kept:
+        return Arrival(decoded, None, record)
+    return _identify(decoded, record)
+
+
+def _check_number(record: Record, numbers: Mapping[str, int]) -> Literal["apply", "repeat"] | Poison | Stop:
+    header = record.header(OUTBOX)
+    if header is None:
+        return Poison("no_outbox_header", "Only the topic's owner writes here, with a number; this record has none.")
+    try:
+        outbox = OutboxNumber.from_header(header)
+    except ValueError:
+        return Poison("bad_header", f"The header {OUTBOX} is {header!r}; it says 'source number previous'.")
+    verdict = judge_number(numbers, outbox)
+    if verdict == "gap":
+        seen = numbers.get(outbox.source, 0)
+        detail = f"{outbox.source} {outbox.number} follows {outbox.previous}; seen was {seen}."
+        return Stop("gap", detail, dead_letter(record, "gap", "stopped"))
+    return verdict
+
+
+def _identify(received: Received, record: Record) -> Arrival | Poison:
+    header = record.header(ITEM)
+    if not header:
+        return Poison("no_item_header", f"The header {ITEM} that says which item this is, is missing.")
+    try:
+        identity = header.decode()
+    except UnicodeDecodeError:
+        return Poison("bad_header", f"The header {ITEM} is not UTF-8: {header!r}.")
+    return Arrival(received, Item(received.topic, identity, content_hash(record.key, record.value)), record)
+
+
+def _see(record: Record, numbers: dict[str, int]) -> None:
+    """A poison's number counts as seen, too (STREAM 16); what has no readable number has none to count."""
+    header = record.header(OUTBOX)
+    if header is None:
+        return
+    try:
+        outbox = OutboxNumber.from_header(header)
+    except ValueError:
+        return
+    numbers[outbox.source] = max(outbox.number, numbers.get(outbox.source, 0))

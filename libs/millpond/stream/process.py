@@ -1,0 +1,226 @@
+"""The loop of a process that reads, decides and publishes: grouped or single-active, the same steps."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Generic
+
+import structlog
+
+from millpond.stream.database import WHOLE_SERVICE, Database, DatabaseAway, Lease, LeaseLost, PositionMoved
+from millpond.stream.decision import State
+from millpond.stream.feed import Feed, LogAway
+from millpond.stream.plan import Plan
+from millpond.stream.reader import RETRY_FIRST_S, RETRY_MAX_S, Reader
+from millpond.stream.record import Place
+from millpond.stream.service import Service
+from millpond.stream.transact import Applied, Batch, RulesFailed, Transactor
+from millpond.telemetry.metrics import Metrics
+from millpond.telemetry.traces import Tracing, inject
+
+POLL_S = 0.05
+TIMERS_CHECK_S = 0.05
+TICK_RETRY_S = 1.0
+# How many observations (decoding an output, asking the chain) run side by side.
+OBSERVATIONS_MAX = 16
+
+log = structlog.get_logger(__name__)
+
+
+class Clock:
+    """The two clocks of a process; a test moves its own by hand."""
+
+    def __init__(self, now_ms: Callable[[], int], monotonic_s: Callable[[], float]) -> None:
+        self.now_ms = now_ms
+        self.monotonic_s = monotonic_s
+
+
+class Process(Generic[State]):
+    """Applies what the reader plans. ``turned_at_s`` (monotonic) moves with every turn of the loop, also when idle."""
+
+    def __init__(
+        self,
+        service: Service[State],
+        reader: Reader,
+        feed: Feed,
+        database: Database,
+        transactor: Transactor[State],
+        metrics: Metrics,
+        tracing: Tracing,
+        clock: Clock,
+    ) -> None:
+        self._service = service
+        self._reader = reader
+        self._feed = feed
+        self._database = database
+        self._transactor = transactor
+        self._metrics = metrics
+        self._tracing = tracing
+        self._group = service.name if service.shape == "grouped" else None
+        self._clock = clock
+        self._timers_checked_at_s = 0.0
+        self._away_for = 0
+        self.turned_at_s = clock.monotonic_s()
+
+    async def run_grouped(self, stopping: asyncio.Event) -> None:
+        """One transaction per partition; state is in the database. Returns once ``stopping`` is set."""
+        while not stopping.is_set():
+            await self._guarded(self._turn_grouped)
+
+    async def run_active(self, lease: Lease, stopping: asyncio.Event) -> None:
+        """One transaction per poll over all partitions; state is in memory, loaded here. Raises ``LeaseLost``.
+
+        Any failure of a transaction discards the memory and loads it again: what is in the database is what counts.
+        """
+        memory: list[State] = []
+        while not stopping.is_set():
+            await self._guarded(lambda: self._turn_active(lease, memory))
+
+    async def _guarded(self, turn: Callable[[], asyncio.Future[None] | object]) -> None:
+        try:
+            await turn()  # type: ignore[misc]
+            self._away_for = 0
+        except (DatabaseAway, LogAway) as away:
+            # Wait in place: the poll loop turns, so membership is kept, and nothing moves until it is back.
+            wait_s = min(RETRY_FIRST_S * 2 ** min(self._away_for, 20), RETRY_MAX_S / 5)
+            self._away_for += 1
+            log.warning("away", cause=str(away), wait_s=wait_s)
+            self._reader.forget_all()
+            await asyncio.sleep(wait_s)
+        finally:
+            self.turned_at_s = self._clock.monotonic_s()
+            self._metrics.set("millpond_stream_poll_timestamp_seconds", self._clock.now_ms() / 1000)
+
+    async def _turn_grouped(self) -> None:
+        for plan in await self._reader.plans(POLL_S):
+            await self._settle(plan)
+        for scope in await self._due_scopes():
+            if scope in self._feed.assigned():
+                await self._settle_timers(scope)
+
+    async def _settle(self, plan: Plan) -> None:
+        """Applies a partition's plan; a failure stays the partition's own."""
+        try:
+            await self._apply([plan], None)
+        except PositionMoved as moved:
+            log.info("position_moved", place=str(plan.place), cause=str(moved))
+            self._reader.forget(plan.place)
+        except RulesFailed as failure:
+            await self._settle_before(plan, failure)
+        except (DatabaseAway, LogAway):
+            raise
+        # Whatever else it is, the batch was not applied: it is tried again, with a growing wait and a metric.
+        except Exception as cause:
+            self._reader.failed(plan.place, cause)
+
+    async def _settle_timers(self, scope: Place) -> None:
+        try:
+            await self._apply([], None, scopes=[scope])
+        except RulesFailed as failure:
+            # The timer is still there, and goes off again at the next look.
+            self._tick_failed(failure)
+
+    def _tick_failed(self, failure: RulesFailed) -> None:
+        self._metrics.add("millpond_stream_retries_total", reason=type(failure).__name__)
+        self._timers_checked_at_s = self._clock.monotonic_s() + TICK_RETRY_S
+        log.warning("tick_failed", cause=str(failure), wait_s=TICK_RETRY_S)
+
+    async def _settle_before(self, plan: Plan, failure: RulesFailed) -> None:
+        prefix = self._reader.replan(plan, failure.offset)
+        if prefix is not None and prefix.moves:
+            await self._settle(prefix)
+        self._reader.failed(plan.place, failure)
+
+    async def _turn_active(self, lease: Lease, memory: list[State]) -> None:
+        if not memory:
+            self._reader.forget_all()
+            memory.append(await self._restore(lease))
+        plans = await self._reader.plans(POLL_S)
+        scopes = [WHOLE_SERVICE] if await self._due_scopes() else []
+        if not plans and not scopes:
+            return
+        try:
+            memory[0] = await self._apply_active(plans, memory[0], lease, scopes)
+        except BaseException:
+            memory.clear()
+            raise
+
+    async def _restore(self, lease: Lease) -> State:
+        async with self._database.transaction() as transaction:
+            await transaction.hold_lease(lease)
+            return await self._service.store.load(transaction.connection, None)
+
+    async def _apply_active(self, plans: Sequence[Plan], memory: State, lease: Lease, scopes: Sequence[Place]) -> State:
+        try:
+            return await self._apply(plans, memory, lease=lease, scopes=scopes)
+        except (LeaseLost, DatabaseAway, LogAway):
+            raise
+        except RulesFailed as failure:
+            failing = next((plan for plan in plans if plan.place == failure.place), None)
+            memory = await self._restore(lease)
+            rest = [plan for plan in plans if plan is not failing]
+            if failing is not None:
+                prefix = self._reader.replan(failing, failure.offset)
+                rest += [prefix] if prefix is not None else []
+            if rest:
+                memory = await self._apply_active(rest, memory, lease, scopes if failing is not None else ())
+            if failing is not None:
+                self._reader.failed(failing.place, failure)
+            else:
+                self._tick_failed(failure)
+            return memory
+        except PositionMoved:
+            # With the lease held nobody else moves them: the database itself is another than before.
+            self._reader.forget_all()
+            return await self._restore(lease)
+        except Exception as cause:
+            for plan in plans:
+                self._reader.failed(plan.place, cause)
+            return await self._restore(lease)
+
+    async def _apply(
+        self, plans: Sequence[Plan], memory: State | None, *, lease: Lease | None = None, scopes: Sequence[Place] = ()
+    ) -> State:
+        started_s = self._clock.monotonic_s()
+        records = [record for plan in plans for record in plan.records]
+        with self._tracing.consume_span(records, group=self._group):
+            findings = await self._observe(plans)
+            trace = [(name, value.decode()) for name, value in inject([])]
+            batch = Batch(plans, self._clock.now_ms(), scopes, lease, findings, trace)
+            applied = await self._transactor.apply(batch, memory)
+        for plan in plans:
+            self._reader.applied(plan)
+        self._count(plans, applied, self._clock.monotonic_s() - started_s)
+        return applied.state  # type: ignore[return-value]
+
+    def _count(self, plans: Sequence[Plan], applied: Applied[State], seconds: float) -> None:
+        for plan in plans:
+            self._metrics.add("millpond_stream_records_total", len(plan.arrivals), topic=plan.place.topic)
+            self._metrics.add("millpond_stream_repeats_total", plan.repeats, topic=plan.place.topic)
+        for letter in applied.letters:
+            self._metrics.add("millpond_stream_dead_letters_total", topic=letter.place.topic, reason=letter.reason)
+        if plans:
+            self._metrics.observe("millpond_stream_batch_records", sum(len(plan.records) for plan in plans))
+            self._metrics.observe("millpond_stream_batch_seconds", seconds)
+
+    async def _observe(self, plans: Sequence[Plan]) -> dict[tuple[Place, int], object]:
+        observe = self._service.observe
+        if observe is None:
+            return {}
+        slots = asyncio.Semaphore(OBSERVATIONS_MAX)
+        received = [arrival.received for plan in plans for arrival in plan.arrivals]
+
+        async def one(each: object) -> object:
+            async with slots:
+                return await observe(each)  # type: ignore[arg-type]
+
+        findings = await asyncio.gather(*(one(each) for each in received))
+        return {(each.place, each.offset): found for each, found in zip(received, findings, strict=True)}
+
+    async def _due_scopes(self) -> list[Place]:
+        now_s = self._clock.monotonic_s()
+        if now_s < self._timers_checked_at_s + TIMERS_CHECK_S:
+            return []
+        self._timers_checked_at_s = now_s
+        return await self._database.timers_due(self._clock.now_ms())

@@ -1,0 +1,187 @@
+"""The deciding transaction: lease, positions, timers, items, keys, rules, state, outbox; all of it or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Generic
+
+from millpond.errors import MillpondError
+from millpond.stream.command_desk import Announcement, CommandDesk, Handled
+from millpond.stream.database import Database, DeadLetter, Lease, Move, OutboxRow, Transaction
+from millpond.stream.decision import Input, Received, State, Tick, Timer
+from millpond.stream.outlet import Outlet, shared_headers
+from millpond.stream.plan import Plan, dead_letter
+from millpond.stream.record import Place
+from millpond.stream.service import Service
+
+CONFLICT_SENTENCE = "An item with this identity but other bytes came before; that one counts, this one is set aside."
+
+
+class RulesFailed(MillpondError):
+    """The rules of {service} raised {cause} on {place} offset {offset}. The partition waits there and tries again."""
+
+    place: Place
+    offset: int
+
+    def __init__(self, *, service: str, place: Place, offset: int, cause: str) -> None:
+        super().__init__(service=service, place=place, offset=offset, cause=cause)
+        self.place, self.offset = place, offset
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_rules_failed, (dict(self.facts),))
+
+
+def _rules_failed(facts: dict[str, object]) -> RulesFailed:
+    return RulesFailed(**facts)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one transaction is about. ``findings``: what was observed about an input, by place and offset.
+
+    ``scopes``: whose timers may go off. ``trace``: headers that carry the trace context on.
+    """
+
+    plans: Sequence[Plan]
+    now_ms: int
+    scopes: Sequence[Place] = ()
+    lease: Lease | None = None
+    findings: Mapping[tuple[Place, int], object] = field(default_factory=dict)
+    trace: list[tuple[str, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Applied(Generic[State]):
+    """What came of a transaction, once it is committed."""
+
+    state: State | None
+    published: int
+    letters: tuple[DeadLetter, ...]
+
+
+@dataclass
+class _Folded(Generic[State]):
+    """What the rules have said so far in this transaction."""
+
+    state: State
+    rows: list[OutboxRow]
+    timers: dict[Place, list[Timer]]
+
+
+@dataclass
+class _Sorted:
+    """What arrived, by who is to deal with it."""
+
+    inputs: list[tuple[Place, Input]]
+    letters: list[tuple[DeadLetter, str]]
+    announcements: list[Announcement]
+
+
+class Transactor(Generic[State]):
+    """Applies plans to one service's database."""
+
+    def __init__(self, service: Service[State], database: Database, desk: CommandDesk) -> None:
+        self._service = service
+        self._database = database
+        self._desk = desk
+        self._outlet = Outlet(service.name, (*service.writes, service.dead_letters))
+
+    async def apply(self, batch: Batch, memory: State | None) -> Applied[State]:
+        """Runs one transaction. ``memory`` is a single-active service's state; a grouped one's is loaded under its keys.
+
+        Raises ``LeaseLost``, ``PositionMoved``, ``DatabaseAway``, ``RulesFailed``; then nothing was applied.
+        """
+        async with self._database.transaction() as transaction:
+            if batch.lease is not None:
+                await transaction.hold_lease(batch.lease)
+            moves = [Move(plan.place, plan.before, plan.after) for plan in batch.plans if plan.moves]
+            if moves:
+                await transaction.advance(moves)
+            headers = shared_headers({move.place: move.after.next_offset for move in moves}, batch.trace)
+            sorted_ = await self._inputs(transaction, batch)
+            state, rows = await self._decide(transaction, sorted_.inputs, memory, headers)
+            letters, letter_rows = await self._announced(transaction, batch.plans, sorted_, headers)
+            rows = [*rows, *letter_rows]
+            await transaction.put_outbox(rows)
+        if rows:
+            await self._database.announce()
+        return Applied(state, len(rows), letters)
+
+    async def _inputs(self, transaction: Transaction, batch: Batch) -> _Sorted:
+        """Ticks first, then what arrived: for the rules, for the library itself, or a conflict."""
+        sorted_ = _Sorted([], [], [])
+        for scope in batch.scopes:
+            as_of_ms, names = await transaction.take_timers(scope, batch.now_ms)
+            sorted_.inputs += [(scope, Tick(name, as_of_ms)) for name in names]
+        arrivals = [arrival for plan in batch.plans for arrival in plan.arrivals]
+        verdicts = iter(await transaction.admit([arrival.item for arrival in arrivals if arrival.item is not None]))
+        for arrival in arrivals:
+            verdict = "first" if arrival.item is None else next(verdicts)
+            if verdict == "conflict":
+                sorted_.letters.append((dead_letter(arrival.record, "conflict", "aside"), CONFLICT_SENTENCE))
+            elif verdict == "first" and arrival.received.topic in self._desk.topics:
+                self._sort(await self._desk.handle(transaction, arrival), sorted_)
+            elif verdict == "first":
+                received = self._with_finding(arrival.received, batch)
+                sorted_.inputs.append((self._service.timer_scope(received.place), received))
+        return sorted_
+
+    def _sort(self, handled: Handled, sorted_: _Sorted) -> None:
+        sorted_.announcements += handled.announcements
+        sorted_.letters += [(letter, handled.refusal) for letter in handled.letters]
+        if handled.input is not None:
+            sorted_.inputs.append((self._service.timer_scope(handled.input.place), handled.input))
+
+    @staticmethod
+    def _with_finding(received: Received, batch: Batch) -> Received:
+        finding = batch.findings.get((received.place, received.offset))
+        return received if finding is None else replace(received, finding=finding)
+
+    async def _decide(
+        self, transaction: Transaction, inputs: Sequence[tuple[Place, Input]], memory: State | None, headers: str
+    ) -> tuple[State | None, list[OutboxRow]]:
+        if not inputs:
+            return memory, []
+        before = memory
+        if self._service.shape == "grouped":
+            keys = sorted({key for _, each in inputs for key in self._service.keys(each)})
+            await transaction.lock(keys)
+            before = await self._service.store.load(transaction.connection, keys)
+        assert before is not None
+        folded = _Folded(before, [], {})
+        for scope, each in inputs:
+            self._take(scope, each, folded, headers)
+        await self._service.store.save(transaction.connection, before, folded.state)
+        for scope, timers in folded.timers.items():
+            await transaction.set_timers(scope, timers)
+        return folded.state, folded.rows
+
+    def _take(self, scope: Place, each: Input, folded: _Folded[State], headers: str) -> None:
+        try:
+            decision = self._service.decide(folded.state, each)
+            folded.rows += [self._outlet.row(outgoing, headers) for outgoing in decision.events]
+        # Whatever a rule raises is a bug that must not pass as "applied", and must not stop the other partitions.
+        except Exception as cause:
+            place, offset = (each.place, each.offset) if isinstance(each, Received) else (scope, -1)
+            raise RulesFailed(service=self._service.name, place=place, offset=offset, cause=repr(cause)) from cause
+        folded.state = decision.state
+        if decision.timers:
+            folded.timers.setdefault(scope, []).extend(decision.timers)
+
+    async def _announced(
+        self, transaction: Transaction, plans: Sequence[Plan], sorted_: _Sorted, headers: str
+    ) -> tuple[tuple[DeadLetter, ...], list[OutboxRow]]:
+        """What goes to the service's dead-letter topic: each letter once per state, and what was done by command."""
+        letters = list(sorted_.letters)
+        for plan in plans:
+            letters += [(letter, sentence) for letter, sentence in plan.asides]
+            letters += [(letter, "The record could be read after all.") for letter in plan.resumed]
+            if plan.stop is not None and plan.stop.letter is not None:
+                letters.append((plan.stop.letter, plan.stop.detail))
+        are_new = await transaction.put_dead_letters([letter for letter, _ in letters]) if letters else []
+        new = [each for each, is_new in zip(letters, are_new, strict=True) if is_new]
+        announcements = [self._desk.announce(letter, sentence) for letter, sentence in new] + sorted_.announcements
+        topic = self._service.dead_letters
+        rows = [self._outlet.raw_row(topic, *announcement, headers) for announcement in announcements]
+        return tuple(letter for letter, _ in new), rows
