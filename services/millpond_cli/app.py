@@ -6,6 +6,7 @@ import logging
 
 import typer
 
+from millpond_cli.deadletters import deadletters
 from millpond_cli.generate import generate
 from millpond_cli.settings import settings
 from millpond_cli.stack import stack
@@ -15,6 +16,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False)
 app.command()(stack)
 app.command()(settings)
 app.add_typer(topics, name="topics")
+app.add_typer(deadletters, name="deadletters")
 app.command()(generate)
 
 

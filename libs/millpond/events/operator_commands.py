@@ -29,3 +29,8 @@ class OperatorCommanded(Event):
     action: ActionName
     message: Annotated[dict[str, StrictInt | StrictStr], Field(max_length=MESSAGE_FIELDS_MAX)]
     signature: Annotated[Hex, StringConstraints(max_length=SIGNATURE_CHARACTERS_MAX)]
+
+
+def command_item(key: str, command: OperatorCommanded) -> str:
+    """What the header ``item`` says. The record's key is part of it, since nonces only rise per signer and key."""
+    return f"{command.signer}/{key}/{command.action}/{command.message.get('nonce')}"
