@@ -41,3 +41,6 @@ test: check  ## The whole suite, on a real stack.
 
 stack: $(STAMP)  ## Kafka, PostgreSQL and anvil on this machine, until Ctrl-C.
 	@exec $(RUN)/millpond stack
+
+bench: $(STAMP)  ## Measure; ONLY=name for one. Prints a table, writes .local/bench.json.
+	PYTHONPATH=tests $(RUN)/python -m benchmarks $(ONLY)

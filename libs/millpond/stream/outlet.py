@@ -76,6 +76,7 @@ def covered_offsets(header: bytes) -> dict[Place, int]:
     return covered
 
 
+@lru_cache(maxsize=4_096)
 def ce_time(time_ms: int) -> str:
     """Unix milliseconds as CloudEvents wants them: RFC 3339, UTC."""
     return datetime.fromtimestamp(time_ms / 1000, tz=UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

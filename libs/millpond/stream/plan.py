@@ -13,7 +13,7 @@ from millpond.events.topic import Topic, Written
 from millpond.stream.database import DeadLetter, Item
 from millpond.stream.decision import Received
 from millpond.stream.position import Position, StopReason, judge_number
-from millpond.stream.record import ITEM, OUTBOX, OutboxNumber, Place, Record, content_hash, record_hash
+from millpond.stream.record import FILLER, ITEM, OUTBOX, OutboxNumber, Place, Record, content_hash, record_hash
 
 PoisonReason = Literal[
     "null_value",
@@ -87,22 +87,30 @@ def plan_batch(
     repeats, stop = 0, None
     for record in records:
         letter = known.get(record.offset)
-        verdict = _read(topic, record, numbers, skipped=letter is not None and letter.state == "skipped")
-        if isinstance(verdict, Poison) and topic.poison == "aside":
-            asides.append((dead_letter(record, verdict.reason, "aside"), verdict.sentence))
-        elif isinstance(verdict, Poison):
-            stop = Stop("poison", verdict.sentence, dead_letter(record, verdict.reason, "stopped"))
-            break
-        elif isinstance(verdict, Stop):
-            stop = verdict
-            break
-        elif isinstance(verdict, Arrival):
-            arrivals.append(verdict)
-            if letter is not None and letter.state == "stopped":
-                resumed.append(replace(letter, state="resumed"))
+        headers = dict(record.headers)
+        outbox = _outbox_number(headers)
+        if letter is not None and letter.state == "skipped":
+            verdict = None
         else:
-            repeats += 1
-        _see(record, numbers)
+            verdict = _read(topic, record, headers, outbox, numbers)
+        match verdict:
+            case Arrival():
+                arrivals.append(verdict)
+                if letter is not None and letter.state == "stopped":
+                    resumed.append(replace(letter, state="resumed"))
+            case None:
+                repeats += 1
+            case Poison() if topic.poison == "aside":
+                asides.append((dead_letter(record, verdict.reason, "aside"), verdict.sentence))
+            case Poison():
+                stop = Stop("poison", verdict.sentence, dead_letter(record, verdict.reason, "stopped"))
+                break
+            case Stop():
+                stop = verdict
+                break
+        if isinstance(outbox, OutboxNumber):
+            # A poison's number counts as seen, too (STREAM 16).
+            numbers[outbox.source] = max(outbox.number, numbers.get(outbox.source, 0))
         last = record
     after = position if last is None else Position(last.offset + 1, record_hash(last), numbers)
     place = Place(topic.name, records[0].partition)
@@ -152,12 +160,32 @@ def decode(topic: Topic, record: Record) -> Received | Poison:
     return Received(topic.name, record.place, record.offset, key, event, record.timestamp_ms, record.value)
 
 
-def _read(topic: Topic, record: Record, numbers: Mapping[str, int], *, skipped: bool) -> Arrival | Poison | Stop | None:
-    """None: passed over (a filler, a relay's repeat, or skipped by command)."""
-    if skipped or record.is_filler:
+ParsedHeaders = Mapping[str, bytes | None]
+
+
+def _outbox_number(headers: ParsedHeaders) -> OutboxNumber | bytes | None:
+    """The number; the header itself if it can't be read; None if there is none."""
+    header = headers.get(OUTBOX)
+    if header is None:
+        return None
+    try:
+        return OutboxNumber.from_header(header)
+    except ValueError:
+        return header
+
+
+def _read(
+    topic: Topic,
+    record: Record,
+    headers: ParsedHeaders,
+    outbox: OutboxNumber | bytes | None,
+    numbers: Mapping[str, int],
+) -> Arrival | Poison | Stop | None:
+    """None: passed over, since it is a filler of a restore or a relay's repeat."""
+    if FILLER in headers:
         return None
     if topic.written is Written.BY_PROCESS:
-        order = _check_number(record, numbers)
+        order = _check_number(record, outbox, numbers)
         if order != "apply":
             return None if order == "repeat" else order
     decoded = decode(topic, record)
@@ -165,17 +193,16 @@ def _read(topic: Topic, record: Record, numbers: Mapping[str, int], *, skipped: 
         return decoded
     if not topic.items_kept:
         return Arrival(decoded, None, record)
-    return _identify(decoded, record)
+    return _identify(decoded, record, headers)
 
 
-def _check_number(record: Record, numbers: Mapping[str, int]) -> Literal["apply", "repeat"] | Poison | Stop:
-    header = record.header(OUTBOX)
-    if header is None:
+def _check_number(
+    record: Record, outbox: OutboxNumber | bytes | None, numbers: Mapping[str, int]
+) -> Literal["apply", "repeat"] | Poison | Stop:
+    if outbox is None:
         return Poison("no_outbox_header", "Only the topic's owner writes here, with a number; this record has none.")
-    try:
-        outbox = OutboxNumber.from_header(header)
-    except ValueError:
-        return Poison("bad_header", f"The header {OUTBOX} is {header!r}; it says 'source number previous'.")
+    if isinstance(outbox, bytes):
+        return Poison("bad_header", f"The header {OUTBOX} is {outbox!r}; it says 'source number previous'.")
     verdict = judge_number(numbers, outbox)
     if verdict == "gap":
         seen = numbers.get(outbox.source, 0)
@@ -184,8 +211,8 @@ def _check_number(record: Record, numbers: Mapping[str, int]) -> Literal["apply"
     return verdict
 
 
-def _identify(received: Received, record: Record) -> Arrival | Poison:
-    header = record.header(ITEM)
+def _identify(received: Received, record: Record, headers: ParsedHeaders) -> Arrival | Poison:
+    header = headers.get(ITEM)
     if not header:
         return Poison("no_item_header", f"The header {ITEM} that says which item this is, is missing.")
     try:
@@ -193,15 +220,3 @@ def _identify(received: Received, record: Record) -> Arrival | Poison:
     except UnicodeDecodeError:
         return Poison("bad_header", f"The header {ITEM} is not UTF-8: {header!r}.")
     return Arrival(received, Item(received.topic, identity, content_hash(record.key, record.value)), record)
-
-
-def _see(record: Record, numbers: dict[str, int]) -> None:
-    """A poison's number counts as seen, too (STREAM 16); what has no readable number has none to count."""
-    header = record.header(OUTBOX)
-    if header is None:
-        return
-    try:
-        outbox = OutboxNumber.from_header(header)
-    except ValueError:
-        return
-    numbers[outbox.source] = max(outbox.number, numbers.get(outbox.source, 0))

@@ -51,7 +51,7 @@ class Record:
     @property
     def is_filler(self) -> bool:
         """Whether a restore put this here to keep offsets where they were: it carries nothing."""
-        return any(name == FILLER for name, _ in self.headers)
+        return self.header(FILLER) is not None
 
 
 class OutboxNumber(NamedTuple):

@@ -13,10 +13,11 @@ from typing import NamedTuple
 
 import structlog
 
-from millpond.events.envelope import Envelope, encode
+from millpond.events.envelope import CE_ID, CE_TIME, Envelope, encode
 from millpond.stream.database import Database, Lease, NumberedRow, RelayProgress
 from millpond.stream.log import Outbound, Publisher, SendFailed
 from millpond.stream.outlet import ce_time
+from millpond.stream.primed import PrimedPublisher
 from millpond.stream.record import OUTBOX, Headers, OutboxNumber, Place
 from millpond.telemetry.metrics import Metrics
 from millpond.telemetry.traces import Tracing
@@ -101,7 +102,7 @@ class Relay:
     async def _serve(self, lease: Lease, sent: int, stopping: asyncio.Event) -> None:
         """One publisher's life: it ends at the first error, and its successor starts at the first unacknowledged row."""
         publisher = await self._open_publisher()
-        sequencer = _Sequencer(self._source, publisher, self._progress)
+        sequencer = _Sequencer(self._source, PrimedPublisher(publisher), self._progress)
         chunks: deque[_Chunk] = deque()
         try:
             while True:
@@ -155,13 +156,12 @@ class Relay:
 
 
 class _Sequencer:
-    """Hands rows to one publisher: with their numbers, without those already on the log, the first of each place alone."""
+    """Hands rows to one publisher: with their numbers, without those already on the log."""
 
     def __init__(self, source: str, publisher: Publisher, progress: dict[Place, RelayProgress]) -> None:
         self._source = source
         self._publisher = publisher
         self._last = {place: known.last_number for place, known in progress.items()}
-        self._primed: set[Place] = set()
 
     async def hand_over(self, rows: Sequence[NumberedRow]) -> _Chunk:
         by_place: dict[Place, list[tuple[int, Outbound]]] = {}
@@ -183,14 +183,6 @@ class _Sequencer:
 
     async def _send(self, place: Place, waiting: list[tuple[int, Outbound]]) -> _Delivery:
         records = [record for _, record in waiting]
-        if place not in self._primed:
-            # The broker accepts any first sequence of a new producer: pipelined behind a first record that it refuses,
-            # the second would overtake it. So the first goes alone, and is awaited.
-            next_offset = await (await self._publisher.send(place, records[:1]))
-            self._primed.add(place)
-            records = records[1:]
-            if not records:
-                return _Delivery(place, waiting[-1][0], len(waiting), _resolved(next_offset))
         return _Delivery(place, waiting[-1][0], len(waiting), await self._publisher.send(place, records))
 
     def _outbound(self, numbered: NumberedRow, previous: int) -> Outbound:
@@ -200,14 +192,10 @@ class _Sequencer:
 def to_outbound(source: str, numbered: NumberedRow, previous: int) -> Outbound:
     """The record of an outbox row: the same bytes whenever, and by whichever relay, it is sent."""
     row = numbered.row
-    envelope = Envelope(
-        id=f"{source}/{numbered.number}",
-        type=row.event_type,
-        source=f"/millpond/{source}",
-        time=ce_time(row.time_ms),
-    )
     headers = (
-        *encode(envelope),
+        *_who_says_what(source, row.event_type),
+        (CE_ID, f"{source}/{numbered.number}".encode()),
+        (CE_TIME, ce_time(row.time_ms).encode()),
         (OUTBOX, OutboxNumber(source, numbered.number, previous).to_header()),
         *_parsed(row.headers),
     )
@@ -215,12 +203,15 @@ def to_outbound(source: str, numbered: NumberedRow, previous: int) -> Outbound:
 
 
 @lru_cache(maxsize=1_024)
+def _who_says_what(source: str, event_type: str) -> tuple[tuple[str, bytes], ...]:
+    """The envelope's part that is the same for all of a service's events of one type."""
+    whole = encode(Envelope(id="", type=event_type, source=f"/millpond/{source}", time=""))
+    return tuple((name, value) for name, value in whole if name not in (CE_ID, CE_TIME))
+
+
+@lru_cache(maxsize=1_024)
 def _parsed(headers: str) -> tuple[tuple[str, bytes], ...]:
     return tuple((name, value.encode()) for name, value in json.loads(headers))
-
-
-async def _resolved(next_offset: int) -> int:
-    return next_offset
 
 
 def _discard(deliveries: Sequence[_Delivery]) -> None:

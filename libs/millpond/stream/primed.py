@@ -1,0 +1,36 @@
+"""A publisher that can't be overtaken by itself: the first record of each place goes alone, and is awaited (STREAM 11)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Sequence
+
+from millpond.stream.log import Outbound, Publisher
+from millpond.stream.record import Place
+
+
+class PrimedPublisher:
+    """Wraps a new publisher; see ``millpond.stream.log.Publisher``.
+
+    The broker accepts any first sequence of a new producer: pipelined behind a first record that it refuses, the second
+    would overtake it. Once one is acknowledged, the broker holds the rest to their order.
+    """
+
+    def __init__(self, publisher: Publisher) -> None:
+        self._publisher = publisher
+        self._primed: set[Place] = set()
+
+    async def send(self, place: Place, records: Sequence[Outbound]) -> Awaitable[int]:
+        if place in self._primed:
+            return await self._publisher.send(place, records)
+        next_offset = await (await self._publisher.send(place, records[:1]))
+        self._primed.add(place)
+        if len(records) == 1:
+            return _resolved(next_offset)
+        return await self._publisher.send(place, records[1:])
+
+    async def close(self) -> None:
+        await self._publisher.close()
+
+
+async def _resolved(next_offset: int) -> int:
+    return next_offset

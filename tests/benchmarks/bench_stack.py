@@ -1,0 +1,109 @@
+"""What the stream's benchmarks share: topics, numbered inputs, a program under measurement, and a cheap look at the ends."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from benchmarks.mill import PARTITIONS, Grain, mill
+from millpond.events.envelope import Envelope, encode
+from millpond.events.topics import OPERATOR_COMMANDS
+from millpond.localstack import LocalStack
+from millpond.stream.outlet import partition_of
+from millpond.stream.record import OUTBOX, OutboxNumber
+
+SACKS = 200
+NOTE = "x" * 200
+LOGS = Path(__file__).parents[2] / ".local" / "bench-logs"
+
+
+async def prepare(stack: LocalStack) -> tuple[str, str]:
+    """A name of its own for one run, with its topics and its database: (name, dsn)."""
+    name = f"mill_{uuid.uuid4().hex[:8]}"
+    service = mill(name)
+    admin = AIOKafkaAdminClient(bootstrap_servers=stack.kafka.bootstrap_servers)
+    await admin.start()
+    existing = await admin.list_topics()
+    topics = [*service.reads, *service.writes, service.dead_letters, OPERATOR_COMMANDS]
+    await admin.create_topics([NewTopic(t.name, t.partitions, 1) for t in topics if t.name not in existing])
+    await admin.close()
+    connection = await asyncpg.connect(stack.postgres.dsn())
+    await connection.execute(f"CREATE DATABASE {name}")
+    await connection.close()
+    return name, stack.postgres.dsn(name)
+
+
+class Farm:
+    """Publishes numbered grains, as another service's relay would."""
+
+    def __init__(self, servers: str, name: str) -> None:
+        self._topic = f"{name}.grain.v1"
+        self._producer = AIOKafkaProducer(bootstrap_servers=servers, enable_idempotence=True, max_batch_size=262_144)
+        self._number = 0
+        self._last = dict.fromkeys(range(PARTITIONS), 0)
+
+    async def start(self) -> None:
+        await self._producer.start()
+
+    async def stop(self) -> None:
+        await self._producer.stop()
+
+    async def send(self, time_ms: int) -> asyncio.Future[Any]:
+        self._number += 1
+        sack = f"sack-{self._number % SACKS}"
+        partition = partition_of(sack.encode(), PARTITIONS)
+        outbox = OutboxNumber("farm", self._number, self._last[partition])
+        self._last[partition] = self._number
+        envelope = Envelope(f"farm/{self._number}", "Grain", "/millpond/farm", "2026-01-01T00:00:00.000Z")
+        return await self._producer.send(
+            self._topic,
+            Grain(sack=sack, grams=self._number, note=NOTE).to_bytes(),
+            sack.encode(),
+            partition,
+            time_ms,
+            [*encode(envelope), (OUTBOX, outbox.to_header())],
+        )
+
+
+@contextmanager
+def program(
+    module: str, name: str, dsn: str, stack: LocalStack, batch_records_max: int
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Runs ``python -m module`` for one run, and kills it afterwards."""
+    LOGS.mkdir(parents=True, exist_ok=True)
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(Path(__file__).parents[1]),
+        "MILL_NAME": name,
+        "MILLPOND_KAFKA_BOOTSTRAP_SERVERS": stack.kafka.bootstrap_servers,
+        "MILLPOND_POSTGRES_DSN": dsn,
+        "MILLPOND_POOL_ID": "bench",
+        "MILLPOND_POOL_CHAIN_ID": "31337",
+        "MILLPOND_HEALTH_PORT": "0",
+        "MILLPOND_LOG_LEVEL": "WARNING",
+        "MILLPOND_STREAM_BATCH_RECORDS_MAX": str(batch_records_max),
+    }
+    with (LOGS / f"{name}.{module}.log").open("wb") as output:
+        running = subprocess.Popen([sys.executable, "-m", module], env=environment, stdout=output, stderr=output)
+    try:
+        yield running
+    finally:
+        running.kill()
+        running.wait()
+
+
+async def end_of(consumer: AIOKafkaConsumer, topic: str) -> int:
+    """How many records the topic holds: a look that costs the broker next to nothing."""
+    partitions: Sequence[TopicPartition] = [TopicPartition(topic, n) for n in range(PARTITIONS)]
+    return sum((await consumer.end_offsets(partitions)).values())

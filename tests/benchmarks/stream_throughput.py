@@ -1,0 +1,65 @@
+"""Records per second through one worker: read, decided, stored, published."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from aiokafka import AIOKafkaConsumer
+
+from benchmarks.bench_stack import Farm, end_of, prepare, program
+from benchmarks.figure import Benchmark, Run
+from millpond.localstack import LocalStack
+
+RECORDS = 100_000
+# Both sides take this many at once.
+BATCH_RECORDS_MAX = 2_000
+LOOK_EVERY_S = 0.02
+GIVE_UP_S = 120.0
+
+
+def run(stack: LocalStack) -> Run:
+    return asyncio.run(_run(stack))
+
+
+async def _run(stack: LocalStack) -> Run:
+    name, dsn = await prepare(stack)
+    await _fill(stack.kafka.bootstrap_servers, name)
+    baseline = await _rate("benchmarks.plain", name, dsn, stack)
+    # The same records again, into a topic that by now holds the baseline's copy of them.
+    return Run(await _rate("benchmarks.mill", name, dsn, stack), baseline)
+
+
+async def _fill(servers: str, name: str) -> None:
+    farm = Farm(servers, name)
+    await farm.start()
+    await asyncio.gather(*[await farm.send(n) for n in range(RECORDS)])
+    await farm.stop()
+
+
+async def _rate(module: str, name: str, dsn: str, stack: LocalStack) -> float:
+    """From the first output that is seen to the last: starting up is not what is measured."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=stack.kafka.bootstrap_servers)
+    await consumer.start()
+    topic = f"{name}.flour.v1"
+    try:
+        before = await end_of(consumer, topic)
+        with program(module, name, dsn, stack, BATCH_RECORDS_MAX) as running:
+            first, first_s = await _until(consumer, topic, before + 1, running)
+            last, last_s = await _until(consumer, topic, before + RECORDS, running)
+    finally:
+        await consumer.stop()
+    return (last - first) / (last_s - first_s)
+
+
+async def _until(consumer: AIOKafkaConsumer, topic: str, records: int, running: object) -> tuple[int, float]:
+    give_up_s = time.monotonic() + GIVE_UP_S
+    while time.monotonic() < give_up_s and running.poll() is None:  # type: ignore[attr-defined]
+        found = await end_of(consumer, topic)
+        if found >= records:
+            return found, time.monotonic()
+        await asyncio.sleep(LOOK_EVERY_S)
+    raise RuntimeError(f"{topic} did not get {records} records; see .local/bench-logs")
+
+
+THROUGHPUT = Benchmark("stream.throughput", "records/s", 0.5, "more", run)
