@@ -1,0 +1,274 @@
+"""The *source* shape: what was observed outside goes to Kafka, and is acknowledged outside once Kafka has it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+from types import TracebackType
+from typing import Self
+
+import structlog
+
+from millpond.errors import MillpondError
+from millpond.events.envelope import TRACEPARENT, Envelope, encode
+from millpond.events.event import Event
+from millpond.events.topic import Topic, Written
+from millpond.stream.log import Outbound, Publisher, SendFailed
+from millpond.stream.outlet import OutgoingTooLarge, ce_time, partition_of
+from millpond.stream.primed import PrimedPublisher
+from millpond.stream.record import ITEM, Place
+from millpond.telemetry.metrics import Metrics
+from millpond.telemetry.traces import inject
+
+# What waits for Kafka in memory: beyond it, callers wait for room, and the outside feels it.
+QUEUE_BYTES_MAX = 64 * 1_048_576
+# A small item costs more than its bytes: a future, headers, an entry in the queue.
+ITEM_BYTES = 2_048
+# Items of one place that are sent, and acknowledged, together.
+BATCH_ITEMS_MAX = 1_000
+RETRY_FIRST_S = 0.1
+RETRY_MAX_S = 5.0
+# How long a caller waits for Kafka before it is told "not acknowledged".
+PATIENCE_S = 30.0
+# How long a stopping source waits for what is under way.
+CLOSE_S = 10.0
+
+OpenPublisher = Callable[[], Awaitable[Publisher]]
+log = structlog.get_logger(__name__)
+
+
+class NotAcknowledged(MillpondError):
+    """Kafka has not acknowledged {missing} of {items} items: {cause}. Any of them may be on the log nevertheless.
+    Acknowledge nothing to the outside; sent again, each counts once."""
+
+
+class NotObservable(MillpondError):
+    """{topic} is {written}: a source can't write it, or the item has no identity."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """Something that a source saw. ``item`` is its identity on the topic, for ever: (device, session, sequence) and the like.
+
+    ``stamp_ms`` is the time of arrival in Unix milliseconds. It must not stand in ``event`` too: an item sent again has
+    a new stamp and must have the same bytes.
+    """
+
+    topic: Topic
+    key: str
+    event: Event
+    item: str
+    stamp_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """An item in the queue. ``acknowledged`` is done once Kafka has it, or the caller has gone."""
+
+    number: int
+    outbound: Outbound
+    bytes: int
+    acknowledged: asyncio.Future[None]
+
+
+class Source:
+    """Writes what callers observed; ``async with`` opens and closes it. Any number of tasks may ``publish`` at once.
+
+    What ``publish`` returned from is on Kafka (acks=all). What it raised for may be there or not: who observed it sends
+    it again, also after a crash of this process. On topics whose readers keep items (``Topic.items_kept``) a repeat is
+    without effect, for ever: the first in the partition counts, other bytes under the same identity are a conflict.
+    On the others (heartbeats, progress) a repeat arrives as a second event, and an older one may come again behind a
+    newer: their rules take the highest sequence or stamp, and nothing that adds up.
+
+    Items of one key keep the order in which they were published, as far as they are first sendings.
+    A failed send drops the publisher: what was not acknowledged goes out again, in order, on a new one.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        open_publisher: OpenPublisher,
+        metrics: Metrics,
+        *,
+        patience_s: float = PATIENCE_S,
+        queue_bytes_max: int = QUEUE_BYTES_MAX,
+    ) -> None:
+        self._name = name
+        self._open_publisher = open_publisher
+        self._metrics = metrics
+        self._patience_s = patience_s
+        self._queue_bytes_max = queue_bytes_max
+        self._queues: dict[Place, dict[int, _Waiting]] = {}
+        self._news: dict[Place, asyncio.Event] = {}
+        self._new_place = asyncio.Event()
+        self._bytes = 0
+        self._room = asyncio.Event()
+        self._queued_ever = self._acknowledged_ever = 0
+        self._closing = False
+        self._running: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._running = asyncio.create_task(self._run())
+        # However it ends: nobody is to wait for a source that is gone.
+        self._running.add_done_callback(lambda _: self._let_go())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Takes nothing new, and waits a little for what is under way; the rest raises ``NotAcknowledged``."""
+        self._closing = True
+        running = self._running
+        assert running is not None
+        waiting = [each.acknowledged for queue in self._queues.values() for each in queue.values()]
+        if waiting and not running.done():
+            await asyncio.wait({running, asyncio.ensure_future(asyncio.wait(waiting))}, timeout=CLOSE_S)
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+
+    async def publish(self, items: Sequence[Observed]) -> None:
+        """Returns once Kafka has acknowledged all of them.
+
+        Raises ``NotAcknowledged`` after ``patience_s``, or when the source closes; ``OutgoingTooLarge`` and
+        ``NotObservable`` before anything is sent.
+        """
+        outbounds = [(_place(item), _outbound(self._name, item)) for item in items]
+        queued: list[tuple[Place, _Waiting]] = []
+        try:
+            async with asyncio.timeout(self._patience_s):
+                for place, outbound in outbounds:
+                    queued.append((place, await self._queue(place, outbound)))
+                if queued:
+                    await asyncio.wait([each.acknowledged for _, each in queued])
+        except TimeoutError:
+            pass
+        finally:
+            missing = sum(not _is_acknowledged(each) for _, each in queued) + len(outbounds) - len(queued)
+            self._forget(queued)
+        if missing:
+            raise NotAcknowledged(missing=missing, items=len(outbounds), cause=self._why_not())
+
+    async def _queue(self, place: Place, outbound: Outbound) -> _Waiting:
+        """Waits for room. The order of entries is the order of sending."""
+        size = ITEM_BYTES + len(outbound.value or b"")
+        # One item always fits, however large.
+        while self._bytes and self._bytes + size > self._queue_bytes_max and not self._stopped:
+            self._room.clear()
+            await self._room.wait()
+        if self._stopped:
+            raise TimeoutError
+        self._queued_ever += 1
+        self._bytes += size
+        waiting = _Waiting(self._queued_ever, outbound, size, asyncio.get_running_loop().create_future())
+        if place not in self._queues:
+            self._queues[place], self._news[place] = {}, asyncio.Event()
+            self._new_place.set()
+        self._queues[place][waiting.number] = waiting
+        self._news[place].set()
+        return waiting
+
+    @property
+    def _stopped(self) -> bool:
+        return self._closing or self._running is None or self._running.done()
+
+    def _why_not(self) -> str:
+        if self._closing:
+            return "the source is closed"
+        if self._running is None or self._running.done():
+            failure = self._running and not self._running.cancelled() and self._running.exception()
+            return f"the source has failed: {failure!r}" if failure else "the source is not open"
+        return f"not within {self._patience_s:g} s"
+
+    def _forget(self, queued: Sequence[tuple[Place, _Waiting]]) -> None:
+        """Takes out what nobody waits for any more, so that a broker that is away doesn't fill the memory."""
+        for place, each in queued:
+            each.acknowledged.cancel()
+            self._take_out(place, each)
+
+    def _take_out(self, place: Place, waiting: _Waiting) -> None:
+        if self._queues[place].pop(waiting.number, None) is not None:
+            self._bytes -= waiting.bytes
+            self._room.set()
+
+    def _let_go(self) -> None:
+        for queue in self._queues.values():
+            for each in queue.values():
+                each.acknowledged.cancel()
+        self._room.set()
+
+    async def _run(self) -> None:
+        """One publisher after the other, until cancelled."""
+        failures = 0
+        while True:
+            before = self._acknowledged_ever
+            try:
+                await self._serve()
+            except* SendFailed as failed:
+                failures = 0 if self._acknowledged_ever > before else failures + 1
+                wait_s = min(RETRY_FIRST_S * 2 ** min(failures, 20), RETRY_MAX_S)
+                self._metrics.add("millpond_stream_relay_restarts_total")
+                log.warning("source_starts_again", cause=str(failed.exceptions[0]), wait_s=wait_s)
+                await asyncio.sleep(wait_s)
+
+    async def _serve(self) -> None:
+        """One publisher's life. Each place has a task; the first that fails ends them all, and the publisher."""
+        publisher = PrimedPublisher(await self._open_publisher())
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                served: set[Place] = set()
+                while True:
+                    for place in self._queues.keys() - served:
+                        served.add(place)
+                        tasks.create_task(self._drain(place, publisher))
+                    self._new_place.clear()
+                    await self._new_place.wait()
+        finally:
+            await publisher.close()
+
+    async def _drain(self, place: Place, publisher: Publisher) -> None:
+        # What comes while a batch is under way makes the next one: batches grow with the load, and order needs no thought.
+        queue, news = self._queues[place], self._news[place]
+        while True:
+            if not queue:
+                news.clear()
+                await news.wait()
+                continue
+            batch = list(islice(queue.values(), BATCH_ITEMS_MAX))
+            await (await publisher.send(place, [each.outbound for each in batch]))
+            self._acknowledged_ever += len(batch)
+            self._metrics.add("millpond_stream_relay_published_total", len(batch), topic=place.topic)
+            for each in batch:
+                self._take_out(place, each)
+                if not each.acknowledged.done():
+                    each.acknowledged.set_result(None)
+
+
+def _is_acknowledged(waiting: _Waiting) -> bool:
+    return waiting.acknowledged.done() and not waiting.acknowledged.cancelled()
+
+
+def _place(item: Observed) -> Place:
+    if item.topic.written is Written.BY_PROCESS or not item.item:
+        raise NotObservable(topic=item.topic.name, written=item.topic.written.value)
+    return Place(item.topic.name, partition_of(item.key.encode(), item.topic.partitions))
+
+
+def _outbound(source: str, item: Observed) -> Outbound:
+    """The record of an item: the same bytes whenever it is sent, but for its stamp and its trace."""
+    value = item.event.to_bytes()
+    if len(value) > item.topic.value_bytes_max:
+        facts = {"event": item.event.type_name, "topic": item.topic.name, "size": len(value)}
+        raise OutgoingTooLarge(**facts, allowed=item.topic.value_bytes_max)
+    trace = dict(inject([])).get(TRACEPARENT)
+    envelope = Envelope(
+        id=f"{item.topic.name}/{item.item}",
+        type=item.event.type_name,
+        source=f"/millpond/{source}",
+        time=ce_time(item.stamp_ms),
+        traceparent=None if trace is None else trace.decode(),
+    )
+    return Outbound(item.key.encode(), value, (*encode(envelope), (ITEM, item.item.encode())), item.stamp_ms)
