@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import structlog
 
 from millpond.events.topic import Topic
-from millpond.stream.database import Database, DeadLetter
+from millpond.stream.database import DeadLetter
 from millpond.stream.feed import Feed
 from millpond.stream.plan import Plan, Stop, plan_batch
 from millpond.stream.position import STOP_SENTENCES, Extent, Position, StopReason, judge_start
@@ -43,6 +44,14 @@ class Reading:
     paused: bool = False
 
 
+class Positions(Protocol):
+    """What the reader asks of a ``Database``, with the same promises; a follower's read model answers it, too."""
+
+    async def positions(self, places: Sequence[Place]) -> dict[Place, Position]: ...
+
+    async def dead_letters_from(self, place: Place, offset: int) -> dict[int, DeadLetter]: ...
+
+
 class Reader:
     """Turns what the feed brings into plans that start exactly at the stored positions."""
 
@@ -50,7 +59,7 @@ class Reader:
         self,
         topics: Sequence[Topic],
         feed: Feed,
-        database: Database,
+        database: Positions,
         metrics: Metrics,
         monotonic_s: Callable[[], float],
     ) -> None:
