@@ -124,8 +124,8 @@ class Source:
         running = self._running
         assert running is not None
         waiting = [each.acknowledged for queue in self._queues.values() for each in queue.values()]
-        if waiting and not running.done():
-            await asyncio.wait({running, asyncio.ensure_future(asyncio.wait(waiting))}, timeout=CLOSE_S)
+        if waiting:
+            await asyncio.wait(waiting, timeout=CLOSE_S)
         running.cancel()
         with suppress(asyncio.CancelledError):
             await running
