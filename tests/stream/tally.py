@@ -96,13 +96,18 @@ def tally(name: str, shape: str = "grouped", **changes: Any) -> Service[Buckets]
         assert isinstance(level, Level)
         return Decision({**buckets, level.bucket: (level.total, level.drops)})
 
-    facts: dict[str, Any] = {"reads": (drops_topic(name),), "writes": (levels,), "decide": decide, "fold": fold}
+    facts: dict[str, Any] = {
+        "reads": (drops_topic(name),),
+        "writes": (levels,),
+        "decide": decide,
+        "fold": fold,
+        "keys": lambda received: (received.key,) if isinstance(received, Received) else (),
+    }
     return Service(
         name=name,
         shape=shape,
         dead_letters=dead_letters_topic(name),
         store=BucketStore(),
-        keys=lambda received: (received.key,) if isinstance(received, Received) else (),
         **{**facts, **changes},
     )
 
