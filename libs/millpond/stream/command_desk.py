@@ -15,7 +15,7 @@ from millpond.events.topics import OPERATOR_COMMANDS
 from millpond.identity import Action, ActionRefused, ReadmitRecord, SkipRecord, check_nonce
 from millpond.stream.database import DeadLetter, DeadLetterState, Transaction
 from millpond.stream.decision import Received
-from millpond.stream.plan import Arrival, Poison, dead_letter, decode
+from millpond.stream.plan import STAMP_MS_MAX, Arrival, Poison, dead_letter, decode
 from millpond.stream.record import Place, Record
 
 Verify = Callable[[OperatorCommanded], Action]
@@ -66,7 +66,7 @@ class CommandDesk:
         """The event that tells the world about a dead letter, by its state."""
         kinds = {"aside": DeadLettered, "stopped": Stopped, "resumed": Resumed}
         event = kinds[letter.state](**self._facts(letter), reason=letter.reason, sentence=sentence)
-        return self._beside(letter, event, letter.timestamp_ms)
+        return self._beside(letter, event, _in_calendar(letter.timestamp_ms))
 
     async def _command(self, transaction: Transaction, arrival: Arrival, command: OperatorCommanded) -> Handled:
         received = arrival.received
@@ -136,13 +136,18 @@ class CommandDesk:
             "value_base64": _base64(letter.value) if fits else None,
             "value_bytes": len(letter.value or b""),
             "headers": tuple((name, _base64(value)) for name, value in letter.headers),
-            "timestamp_ms": letter.timestamp_ms,
+            "timestamp_ms": _in_calendar(letter.timestamp_ms),
         }
 
     def _beside(self, letter: DeadLetter, event: Event, time_ms: int) -> Announcement:
         # The same partition number as the original, where there is one, so that joins by partition still hold.
         partition = letter.place.partition if letter.place.partition < self._dead_letters.partitions else None
         return Announcement(letter.key or b"", event, time_ms, partition)
+
+
+def _in_calendar(timestamp_ms: int) -> int:
+    # The record's timestamp may be what is wrong with it; the event about it is written with the nearest that exists.
+    return min(max(timestamp_ms, 0), STAMP_MS_MAX)
 
 
 def _base64(raw: bytes | None) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -14,6 +15,13 @@ from millpond.stream.database import DeadLetter, Item
 from millpond.stream.decision import Received
 from millpond.stream.position import Position, StopReason, judge_number
 from millpond.stream.record import FILLER, ITEM, OUTBOX, OutboxNumber, Place, Record, content_hash, record_hash
+
+# 9999-12-31T23:59:59.999Z: the last that a calendar has. A broker takes any number.
+STAMP_MS_MAX = 253_402_300_799_999
+# An escaped NUL in JSON, which PostgreSQL's text can't hold: it would fail in the transaction, again and again.
+_ESCAPED_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+# A stranger's bytes are quoted in a sentence; a megabyte of them would be an attack on its reader.
+QUOTED_CHARACTERS_MAX = 120
 
 PoisonReason = Literal[
     "null_value",
@@ -87,12 +95,10 @@ def plan_batch(
     repeats, stop = 0, None
     for record in records:
         letter = known.get(record.offset)
-        headers = dict(record.headers)
+        headers = dict(reversed(record.headers))  # of two with one name the first counts
         outbox = _outbox_number(headers)
-        if letter is not None and letter.state == "skipped":
-            verdict = None
-        else:
-            verdict = _read(topic, record, headers, outbox, numbers)
+        skipped = letter is not None and letter.state == "skipped"
+        verdict = None if skipped else _read(topic, record, headers, outbox, numbers)
         match verdict:
             case Arrival():
                 arrivals.append(verdict)
@@ -108,8 +114,8 @@ def plan_batch(
             case Stop():
                 stop = verdict
                 break
-        if isinstance(outbox, OutboxNumber):
-            # A poison's number counts as seen, too (STREAM 16).
+        if isinstance(outbox, OutboxNumber) and topic.written is Written.BY_PROCESS:
+            # A poison's number counts as seen, too (STREAM 16). Elsewhere anyone could have written it, of any source.
             numbers[outbox.source] = max(outbox.number, numbers.get(outbox.source, 0))
         last = record
     after = position if last is None else Position(last.offset + 1, record_hash(last), numbers)
@@ -139,16 +145,24 @@ def decode(topic: Topic, record: Record) -> Received | Poison:
         return Poison(
             "too_large", f"The value has {len(record.value)} bytes; {topic.name} allows {topic.value_bytes_max}."
         )
+    if not 0 <= record.timestamp_ms <= STAMP_MS_MAX:
+        return Poison("bad_header", f"The timestamp is {record.timestamp_ms} ms, which no calendar has.")
     try:
         event_type = (record.header(CE_TYPE) or b"").decode()
-        key = (record.key or b"").decode()
+        # A dead letter's key is the original's, whatever that was; nothing is kept under it.
+        key = (record.key or b"").decode(errors="strict" if topic.poison else "backslashreplace")
     except UnicodeDecodeError as cause:
-        return Poison("bad_header", f"The key or the header {CE_TYPE} is not UTF-8: {cause}.")
+        return Poison("bad_header", f"The key or the header {CE_TYPE} is not UTF-8: {cause.reason}.")
+    if "\0" in key and topic.poison:
+        return Poison("bad_header", "The key holds a NUL, which no database text can.")
     model = topic.event_types.get(event_type)
     if model is None:
         return Poison(
-            "unknown_type", f"{CE_TYPE} says {event_type!r}; {topic.name} carries {', '.join(topic.event_types)}."
+            "unknown_type",
+            f"{CE_TYPE} says {_quoted(event_type)}; {topic.name} carries {', '.join(topic.event_types)}.",
         )
+    if b"\\u0000" in record.value and _ESCAPED_NUL.search(record.value):
+        return Poison("wrong_fields", f"{event_type}: a text holds a NUL, which no database text can.")
     try:
         event = model.model_validate_json(record.value)
     except ValidationError as cause:
@@ -218,5 +232,12 @@ def _identify(received: Received, record: Record, headers: ParsedHeaders) -> Arr
     try:
         identity = header.decode()
     except UnicodeDecodeError:
-        return Poison("bad_header", f"The header {ITEM} is not UTF-8: {header!r}.")
+        return Poison("bad_header", f"The header {ITEM} is not UTF-8: {_quoted(header)}.")
+    if "\0" in identity:
+        return Poison("bad_header", f"The header {ITEM} holds a NUL: {_quoted(header)}.")
     return Arrival(received, Item(received.topic, identity, content_hash(record.key, record.value)), record)
+
+
+def _quoted(found: str | bytes) -> str:
+    text = ascii(found)
+    return text if len(text) <= QUOTED_CHARACTERS_MAX else f"{text[:QUOTED_CHARACTERS_MAX]}…"

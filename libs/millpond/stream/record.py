@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from typing import NamedTuple
 
 # Header names. Together with the CloudEvents ones of ``millpond.events.envelope`` these are all that Millpond writes.
@@ -25,8 +24,7 @@ class Place(NamedTuple):
         return f"{self.topic}[{self.partition}]"
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """One record. ``timestamp_ms`` is Unix time in milliseconds, as the writer gave it. A header's value may be None."""
 
     topic: str
@@ -66,10 +64,13 @@ class OutboxNumber(NamedTuple):
 
     @classmethod
     def from_header(cls, header: bytes) -> OutboxNumber:
-        """Raises ``ValueError`` when the header isn't ``source number previous`` with 0 <= previous < number."""
+        """Raises ``ValueError`` when the header isn't ``source number previous`` with 0 <= previous < number.
+
+        A source is text that a database can hold, so without NUL.
+        """
         source, number_text, previous_text = header.decode().split(" ")
         number, previous = int(number_text), int(previous_text)
-        if not source or not 0 <= previous < number:
+        if not source or "\0" in source or not 0 <= previous < number:
             raise ValueError(header)
         return cls(source, number, previous)
 
