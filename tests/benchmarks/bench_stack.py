@@ -36,7 +36,8 @@ async def prepare(stack: LocalStack) -> tuple[str, str]:
     await admin.start()
     existing = await admin.list_topics()
     topics = [*service.reads, *service.writes, service.dead_letters, OPERATOR_COMMANDS]
-    await admin.create_topics([NewTopic(t.name, t.partitions, 1) for t in topics if t.name not in existing])
+    wanted = {f"{name}.plain.v1": PARTITIONS, **{topic.name: topic.partitions for topic in topics}}
+    await admin.create_topics([NewTopic(each, n, 1) for each, n in wanted.items() if each not in existing])
     await admin.close()
     connection = await asyncpg.connect(stack.postgres.dsn())
     await connection.execute(f"CREATE DATABASE {name}")

@@ -34,7 +34,7 @@ async def main() -> None:
             "plain", records=[(r.topic, r.partition, r.offset, r.key, r.value) for r in records]
         )
         sent = [
-            await producer.send(f"{name}.flour.v1", r.value, r.key, r.partition, r.timestamp, list(r.headers))
+            await producer.send(f"{name}.plain.v1", r.value, r.key, r.partition, r.timestamp, list(r.headers))
             for r in records
         ]
         await asyncio.gather(*sent)

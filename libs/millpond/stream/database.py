@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from millpond.errors import MillpondError
 from millpond.stream.decision import Timer
@@ -82,8 +82,7 @@ def judge_items(
     return verdicts
 
 
-@dataclass(frozen=True, slots=True)
-class OutboxRow:
+class OutboxRow(NamedTuple):
     """A record to be published. Its number is given by the database; ``headers`` is JSON, without outbox and ``ce_id``."""
 
     topic: str
@@ -95,8 +94,7 @@ class OutboxRow:
     headers: str
 
 
-@dataclass(frozen=True, slots=True)
-class NumberedRow:
+class NumberedRow(NamedTuple):
     """An outbox row with the number that the database gave it."""
 
     number: int

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Collection, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from millpond.errors import MillpondError
 from millpond.stream.position import Extent
@@ -23,8 +22,7 @@ class SendFailed(MillpondError):
     """Kafka did not take a record for {place}: {cause}. It is sent again from the first that was not acknowledged."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outbound:
+class Outbound(NamedTuple):
     """A record to be written. ``timestamp_ms``: Unix milliseconds."""
 
     key: bytes | None

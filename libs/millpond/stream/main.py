@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -30,6 +31,7 @@ log = structlog.get_logger(__name__)
 def run_service(build: Callable[[], Service[Any]]) -> int:
     """Runs the service until SIGTERM or SIGINT, and returns the exit code: 1 if it refuses to run, and says why."""
     service = build()
+    _spare_the_collector()
     try:
         set_up_logs(load(LogSettings), service=service.name)
         settings = HostSettings(
@@ -41,3 +43,9 @@ def run_service(build: Callable[[], Service[Any]]) -> int:
         log.error("refused", service=service.name, why=str(refusal))
         return 1
     return 0
+
+
+def _spare_the_collector() -> None:
+    """A third of a busy worker's time went into looking for cycles among records, which have none (measured)."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)

@@ -123,7 +123,9 @@ class Transactor(Generic[State]):
             elif verdict == "first" and arrival.received.topic in self._desk.topics:
                 self._sort(await self._desk.handle(transaction, arrival), sorted_)
             elif verdict == "first":
-                received = self._with_finding(arrival.received, batch)
+                received = arrival.received
+                if batch.findings:
+                    received = replace(received, finding=batch.findings.get((received.place, received.offset)))
                 sorted_.inputs.append((self._service.timer_scope(received.place), received))
         return sorted_
 
@@ -132,11 +134,6 @@ class Transactor(Generic[State]):
         sorted_.letters += [(letter, handled.refusal) for letter in handled.letters]
         if handled.input is not None:
             sorted_.inputs.append((self._service.timer_scope(handled.input.place), handled.input))
-
-    @staticmethod
-    def _with_finding(received: Received, batch: Batch) -> Received:
-        finding = batch.findings.get((received.place, received.offset))
-        return received if finding is None else replace(received, finding=finding)
 
     async def _decide(
         self, transaction: Transaction, inputs: Sequence[tuple[Place, Input]], memory: State | None, headers: str
