@@ -6,8 +6,10 @@ import logging
 
 import typer
 
+from millpond_cli.archive import export, restore
 from millpond_cli.deadletters import deadletters
 from millpond_cli.generate import generate
+from millpond_cli.recovery import rebuild, resend_tail
 from millpond_cli.settings import settings
 from millpond_cli.stack import stack
 from millpond_cli.topics import topics
@@ -16,6 +18,10 @@ app = typer.Typer(no_args_is_help=True, add_completion=False)
 app.command()(stack)
 app.command()(settings)
 app.add_typer(topics, name="topics")
+topics.command("export")(export)
+topics.command("restore")(restore)
+topics.command("resend")(resend_tail)
+app.command()(rebuild)
 app.add_typer(deadletters, name="deadletters")
 app.command()(generate)
 

@@ -48,6 +48,12 @@ class Cluster:
     async def brokers(self) -> int:
         return len((await self._admin.describe_cluster())["brokers"])
 
+    async def names(self) -> list[str]:
+        """All topics but Kafka's own."""
+        return sorted(
+            topic["topic"] for topic in await self._admin.describe_topics() if not topic["topic"].startswith("__")
+        )
+
     async def found(self, names: Iterable[str]) -> dict[str, FoundTopic]:
         """Those of the topics that exist, with the settings in force."""
         wanted = set(names)

@@ -27,7 +27,8 @@ IDLE_IN_TRANSACTION_MS = 1_500
 STATEMENT_MS = 1_500
 LOCK_MS = 3_000
 
-_AWAY = (
+# What says that the server is away or busy, and that the same may work a moment later.
+AWAY = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
@@ -64,7 +65,7 @@ class PostgresDatabase:
         try:
             async with self._pool.acquire() as connection:
                 yield connection
-        except _AWAY as cause:
+        except AWAY as cause:
             raise DatabaseAway(cause=f"{type(cause).__name__}: {cause}") from cause
 
     async def announce(self) -> None:
@@ -241,7 +242,7 @@ async def open_database(
     }
     try:
         pool = await asyncpg.create_pool(dsn, min_size=1, max_size=connections_max, server_settings=settings)
-    except _AWAY as cause:
+    except AWAY as cause:
         raise DatabaseAway(cause=f"{type(cause).__name__}: {cause}") from cause
     database = PostgresDatabase(pool, schema)
     async with database.transaction() as transaction:
