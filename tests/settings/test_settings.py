@@ -48,7 +48,7 @@ def test_a_laptop_needs_no_settings(kind: type[Settings]) -> None:
 
 def test_the_defaults_are_those_of_the_protocol() -> None:
     stream = load(StreamSettings)
-    assert (stream.batch_records_max, stream.lease_s, stream.relay_poll_ms) == (500, 2.5, 50)
+    assert (stream.batch_records_max, stream.lease_s) == (500, 2.5)
 
 
 def test_each_variable_is_read_under_the_name_that_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,7 +120,6 @@ def test_settings_are_frozen() -> None:
     [
         ("MILLPOND_STREAM_LEASE_S", "3.5", "Set it below 3.5"),
         ("MILLPOND_STREAM_RENEW_EVERY_S", "1", "Set it to 0.83 or less"),
-        ("MILLPOND_STREAM_RETRY_FIRST_S", "11", "MILLPOND_STREAM_RETRY_MAX_S"),
     ],
 )
 def test_a_standby_takes_over_in_time(monkeypatch: pytest.MonkeyPatch, variable: str, value: str, remedy: str) -> None:

@@ -23,19 +23,6 @@ class StreamSettings(Settings):
     batch_records_max: int = Field(
         default=500, ge=1, le=10_000, description="Records of one transaction at most; more throughput, more latency."
     )
-    poll_timeout_ms: int = Field(
-        default=200,
-        ge=1,
-        le=10_000,
-        description="Milliseconds to wait for records before looking at timers and leases.",
-    )
-    retry_first_s: float = Field(default=0.1, gt=0, le=60, description="Seconds to the first retry of a failed batch.")
-    retry_max_s: float = Field(
-        default=10.0,
-        gt=0,
-        le=300,
-        description="Seconds between retries at most; they double up to here, and never end.",
-    )
     lease_s: float = Field(
         default=2.5,
         gt=0,
@@ -46,9 +33,6 @@ class StreamSettings(Settings):
     )
     live_after_s: float = Field(
         default=30.0, gt=0, le=600, description="Seconds without a poll until the health check calls the program dead."
-    )
-    relay_poll_ms: int = Field(
-        default=50, ge=1, le=10_000, description="Milliseconds between looks at the outbox, beside being notified."
     )
 
     @model_validator(mode="after")
@@ -62,10 +46,5 @@ class StreamSettings(Settings):
             raise ValueError(
                 f"MILLPOND_STREAM_RENEW_EVERY_S is {self.renew_every_s}, more than a third of MILLPOND_STREAM_LEASE_S, "
                 f"{self.lease_s}: one slow renewal would lose the lease. Set it to {self.lease_s / 3:.2f} or less"
-            )
-        if self.retry_first_s > self.retry_max_s:
-            raise ValueError(
-                f"MILLPOND_STREAM_RETRY_FIRST_S is {self.retry_first_s}, more than MILLPOND_STREAM_RETRY_MAX_S, "
-                f"{self.retry_max_s}. Lower the one or raise the other"
             )
         return self
