@@ -8,11 +8,12 @@ from typing import Generic
 
 import structlog
 
+from millpond.stream.backoff import backoff_s
 from millpond.stream.database import WHOLE_SERVICE, Database, DatabaseAway, Lease, LeaseLost, PositionMoved
 from millpond.stream.decision import State
 from millpond.stream.feed import Feed, LogAway
 from millpond.stream.plan import Plan
-from millpond.stream.reader import RETRY_FIRST_S, RETRY_MAX_S, Reader
+from millpond.stream.reader import Reader
 from millpond.stream.record import Place
 from millpond.stream.service import Service
 from millpond.stream.transact import Applied, Batch, RulesFailed, Transactor
@@ -22,6 +23,8 @@ from millpond.telemetry.traces import Tracing, inject
 POLL_S = 0.05
 TIMERS_CHECK_S = 0.05
 TICK_RETRY_S = 1.0
+# Kafka or the database is looked for at least this often while it is away.
+AWAY_MAX_S = 2.0
 # How many observations (decoding an output, asking the chain) run side by side.
 OBSERVATIONS_MAX = 16
 
@@ -83,7 +86,7 @@ class Process(Generic[State]):
             self._away_for = 0
         except (DatabaseAway, LogAway) as away:
             # Wait in place: the poll loop turns, so membership is kept, and nothing moves until it is back.
-            wait_s = min(RETRY_FIRST_S * 2 ** min(self._away_for, 20), RETRY_MAX_S / 5)
+            wait_s = backoff_s(self._away_for, longest_s=AWAY_MAX_S)
             self._away_for += 1
             log.warning("away", cause=str(away), wait_s=wait_s)
             self._reader.forget_all()

@@ -9,6 +9,7 @@ from typing import Protocol
 import structlog
 
 from millpond.events.topic import Topic
+from millpond.stream.backoff import backoff_s
 from millpond.stream.database import DeadLetter
 from millpond.stream.feed import Feed
 from millpond.stream.plan import Plan, Stop, plan_batch
@@ -16,8 +17,7 @@ from millpond.stream.position import STOP_SENTENCES, Extent, Position, StopReaso
 from millpond.stream.record import Place, Record, record_hash
 from millpond.telemetry.metrics import Metrics
 
-# A failing partition is tried again after 0.1, 0.2, 0.4 ... seconds, at most this many apart.
-RETRY_FIRST_S = 0.1
+# A failing partition is tried again with growing waits, at most this long.
 RETRY_MAX_S = 10.0
 # How often a stopped partition looks whether a signed command lets it go on.
 STOPPED_CHECK_S = 1.0
@@ -124,7 +124,7 @@ class Reader:
         reading = self._readings.get(place)
         if reading is None:
             return
-        wait_s = min(RETRY_FIRST_S * 2 ** min(reading.failures, 20), RETRY_MAX_S)
+        wait_s = backoff_s(reading.failures, longest_s=RETRY_MAX_S)
         reading.failures += 1
         reading.retry_at_s = self._monotonic_s() + wait_s
         self._metrics.add("millpond_stream_retries_total", reason=type(cause).__name__)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import structlog
 
 from millpond.events.envelope import CE_ID, CE_TIME, Envelope, encode
+from millpond.stream.backoff import backoff_s
 from millpond.stream.database import Database, Lease, NumberedRow, RelayProgress
 from millpond.stream.log import Outbound, Publisher, SendFailed
 from millpond.stream.outlet import ce_time
@@ -25,7 +26,6 @@ from millpond.telemetry.traces import Tracing
 ROWS_MAX = 2_000
 # Chunks under way at once: while one is acknowledged the next is read and sent.
 CHUNKS_MAX = 4
-RETRY_FIRST_S = 0.1
 RETRY_MAX_S = 5.0
 
 OpenPublisher = Callable[[], Awaitable[Publisher]]
@@ -94,7 +94,7 @@ class Relay:
                     return
                 except SendFailed as failure:
                     failures = 0 if await self._database.published_up_to() > before else failures + 1
-                    wait_s = min(RETRY_FIRST_S * 2 ** min(failures, 20), RETRY_MAX_S)
+                    wait_s = backoff_s(failures, longest_s=RETRY_MAX_S)
                     self._metrics.add("millpond_stream_relay_restarts_total")
                     log.warning("relay_starts_again", cause=str(failure), wait_s=wait_s)
                     await asyncio.sleep(wait_s)
