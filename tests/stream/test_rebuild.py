@@ -1,0 +1,167 @@
+"""A database restored from an old dump: refused, then rebuilt by one command; nothing is decided twice (STREAM 13, 14)."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from millpond.events.envelope import Envelope, encode
+from millpond.stream.outlet import ce_time, partition_of
+from millpond.stream.record import ITEM, Record
+from millpond.stream.service import Service
+from stream.disasters import copied, millpond, rows, run_until_caught_up, said
+from stream.pairs import PARTITIONS, Half, Paired, paired_topic, pairs
+from stream.tally import levels_topic, tally
+from stream.topics_made import FIRST_STAMP_MS, applied_once, create_topics, levels, new_name, produce, rain, read_all
+from stream.workers import Workers
+
+FALLS = 150
+
+
+@dataclass
+class Drops:
+    """Every input has an output: what was published says how far each input was read."""
+
+    service: Service[Any]
+    kind = "tally"
+    tables = ("buckets",)
+
+    async def feed(self, bootstrap: str, phase: int) -> None:
+        await produce(bootstrap, self.service.name, rain(FALLS, first=phase * FALLS, seed=phase))
+
+    async def published(self, bootstrap: str) -> list[Record]:
+        return await read_all(bootstrap, levels_topic(self.service.name))
+
+    def check(self, published: Iterable[Record], phases: int) -> None:
+        """Each bucket has gone through exactly the levels that its drops make, one after the other."""
+        found: dict[str, list[tuple[int, int]]] = {}
+        for records in applied_once(published).values():
+            for level in levels(records):
+                found.setdefault(level.bucket, []).append((level.total, level.drops))
+        amounts: dict[str, list[int]] = {}
+        for phase in range(phases):
+            for fall in rain(FALLS, first=phase * FALLS, seed=phase):
+                amounts.setdefault(fall.drop.bucket, []).append(fall.drop.amount)
+        sums = {bucket: list(itertools.accumulate(each)) for bucket, each in amounts.items()}
+        assert found == {bucket: [(total, n) for n, total in enumerate(each, start=1)] for bucket, each in sums.items()}
+
+
+@dataclass
+class Halves:
+    """A half that waits for the other has no output: only the inputs know of it, so they are read from the beginning."""
+
+    service: Service[Any]
+    kind = "pairs"
+    tables = ("pairs",)
+
+    # Left and right halves per phase; at the end of each but the last some are waiting.
+    PHASES = ((range(60), range(20, 80)), (range(60, 140), range(10)), (range(140, 150), range(10, 150)))
+
+    async def feed(self, bootstrap: str, phase: int) -> None:
+        producer = AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True)
+        await producer.start()
+        try:
+            for topic, numbers in zip(self.service.reads, self.PHASES[phase], strict=True):
+                for number in numbers:
+                    pair, stamp_ms = f"pair-{number}", FIRST_STAMP_MS + number
+                    item = f"{topic.name}-{pair}"
+                    headers = [
+                        *encode(Envelope(item, Half.type_name, "/millpond/splitter", ce_time(stamp_ms))),
+                        (ITEM, item.encode()),
+                    ]
+                    partition = partition_of(pair.encode(), PARTITIONS)
+                    value = Half(pair=pair, worth=self._worth(topic.name, number)).to_bytes()
+                    await producer.send(
+                        topic.name, value, pair.encode(), partition, timestamp_ms=stamp_ms, headers=headers
+                    )
+            await producer.flush()
+        finally:
+            await producer.stop()
+
+    def _worth(self, topic: str, number: int) -> int:
+        return number * 2 + (topic == self.service.reads[1].name)
+
+    async def published(self, bootstrap: str) -> list[Record]:
+        return await read_all(bootstrap, paired_topic(self.service.name))
+
+    def check(self, published: Iterable[Record], phases: int) -> None:
+        """Each pair whose halves have both come, once."""
+        found = sorted(
+            (event.pair, event.left, event.right)
+            for records in applied_once(published).values()
+            for event in [Paired.model_validate_json(record.value or b"") for record in records]
+        )
+        left, right = ({n for phase in self.PHASES[:phases] for n in phase[side]} for side in (0, 1))
+        assert found == sorted((f"pair-{n}", n * 2, n * 2 + 1) for n in left & right)
+
+
+Case = Drops | Halves
+
+
+@pytest.mark.parametrize("shape", ["grouped", "single_active"])
+@pytest.mark.parametrize("kind", ["tally", "pairs"])
+async def test_a_database_restored_from_an_old_dump_is_rebuilt_from_the_topics_and_nothing_published_differs(
+    kind: str, shape: str, kafka_bootstrap: str, database: str, workers: Workers
+) -> None:
+    name = new_name(kind)
+    case: Case = Drops(tally(name, shape)) if kind == "tally" else Halves(pairs(name, shape))
+    environment = {"SERVICE_KIND": kind, "TALLY_NAME": name, "TALLY_SHAPE": shape}
+    await create_topics(kafka_bootstrap, case.service)
+    await case.feed(kafka_bootstrap, 0)
+    await run_until_caught_up(workers, kafka_bootstrap, database, case.service, SERVICE_KIND=kind)
+    with copied(database) as old:
+        await case.feed(kafka_bootstrap, 1)
+        await run_until_caught_up(workers, kafka_bootstrap, database, case.service, SERVICE_KIND=kind)
+        published = await case.published(kafka_bootstrap)
+        case.check(published, phases=2)
+
+        refused = workers.start(name, shape, "stream.pairs", SERVICE_KIND=kind, MILLPOND_POSTGRES_DSN=old)
+        assert refused.process.wait(30) == 1, refused.log_tail()
+        assert f"Run: millpond rebuild {name}" in refused.log_text()
+
+        command = ("rebuild", name, "--build", "stream.pairs:build")
+        rebuilt = millpond(*command, bootstrap=kafka_bootstrap, dsn=old, **environment)
+        assert rebuilt.returncode == 0, said(rebuilt)
+        assert f"kept as {name}_before_" in said(rebuilt)
+        # The database that was never lost is the measure.
+        for query in (
+            "SELECT * FROM outbox ORDER BY number",
+            "SELECT * FROM relay_progress WHERE last_number > 0 ORDER BY 1, 2",
+            "SELECT * FROM relay_mark",
+        ):
+            assert await rows(old, name, query) == await rows(database, name, query)
+        if kind == "tally":
+            await _knows_all_that_the_lost_one_knew(case, old, database)
+        assert await case.published(kafka_bootstrap) == published
+
+        again = millpond(*command, bootstrap=kafka_bootstrap, dsn=old, **environment)
+        assert again.returncode == 1
+        assert "nothing to rebuild" in said(again)
+
+        await case.feed(kafka_bootstrap, 2)
+        await run_until_caught_up(workers, kafka_bootstrap, old, case.service, SERVICE_KIND=kind)
+        after = await case.published(kafka_bootstrap)
+        by_place = {record.place: [r for r in after if r.place == record.place] for record in after}
+        for place, records in by_place.items():
+            before = [record for record in published if record.place == place]
+            assert records[: len(before)] == before
+        case.check(after, phases=3)
+        numbers = await rows(old, name, "SELECT number FROM outbox ORDER BY number")
+        assert len(numbers) == len({number for (number,) in numbers}) == len(after)
+
+
+async def _knows_all_that_the_lost_one_knew(case: Case, rebuilt: str, lost: str) -> None:
+    topics = [topic.name for topic in case.service.reads]
+    for query in (
+        "SELECT * FROM positions WHERE topic = ANY($1) ORDER BY 1, 2",
+        "SELECT * FROM items WHERE topic = ANY($1) ORDER BY 1, 2",
+        *(f"SELECT * FROM {table} WHERE $1::text[] IS NOT NULL ORDER BY 1" for table in case.tables),
+    ):
+        found = await rows(rebuilt, case.service.name, query, topics)
+        assert found
+        assert found == await rows(lost, case.service.name, query, topics), query
