@@ -7,6 +7,7 @@ import logging
 import typer
 
 from millpond_cli.archive import export, restore
+from millpond_cli.database import database
 from millpond_cli.deadletters import deadletters
 from millpond_cli.generate import generate
 from millpond_cli.recovery import rebuild, resend_tail
@@ -23,6 +24,7 @@ topics.command("restore")(restore)
 topics.command("resend")(resend_tail)
 app.command()(rebuild)
 app.add_typer(deadletters, name="deadletters")
+app.add_typer(database, name="database")
 app.command()(generate)
 
 

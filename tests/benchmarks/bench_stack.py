@@ -6,8 +6,9 @@ import asyncio
 import os
 import subprocess
 import sys
+import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from millpond.localstack import LocalStack
 from millpond.stream.outlet import partition_of
 from millpond.stream.record import OUTBOX, OutboxNumber
 
+LOOK_EVERY_S = 0.02
+GIVE_UP_S = 120.0
 SACKS = 200
 NOTE = "x" * 200
 LOGS = Path(__file__).parents[2] / ".local" / "bench-logs"
@@ -104,7 +107,19 @@ def program(
         running.wait()
 
 
-async def end_of(consumer: AIOKafkaConsumer, topic: str) -> int:
-    """How many records the topic holds: a look that costs the broker next to nothing."""
-    partitions: Sequence[TopicPartition] = [TopicPartition(topic, n) for n in range(PARTITIONS)]
-    return sum((await consumer.end_offsets(partitions)).values())
+async def wait_for_end(
+    consumer: AIOKafkaConsumer, topic: str, records: int, running: subprocess.Popen[bytes]
+) -> tuple[int, float]:
+    """How many records the topic holds once there are at least ``records``, and when that was seen (monotonic seconds).
+
+    A look at the partitions' ends costs the broker next to nothing.
+    """
+    partitions = [TopicPartition(topic, n) for n in range(PARTITIONS)]
+    give_up_s = time.monotonic() + GIVE_UP_S
+    found = 0
+    while time.monotonic() < give_up_s and running.poll() is None:
+        found = sum((await consumer.end_offsets(partitions)).values())
+        if found >= records:
+            return found, time.monotonic()
+        await asyncio.sleep(LOOK_EVERY_S)
+    raise RuntimeError(f"{topic} has {found} of {records} records, exit code {running.poll()}; see .local/bench-logs")

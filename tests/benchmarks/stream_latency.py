@@ -8,9 +8,8 @@ import time
 
 from aiokafka import AIOKafkaConsumer
 
-from benchmarks.bench_stack import Farm, end_of, prepare, program
+from benchmarks.bench_stack import Farm, prepare, program, wait_for_end
 from benchmarks.figure import Benchmark, Run
-from benchmarks.stream_throughput import GIVE_UP_S
 from millpond.localstack import LocalStack
 
 RATE = 500
@@ -33,11 +32,9 @@ async def _run(stack: LocalStack) -> Run:
     await consumer.start()
     await farm.start()
     try:
-        with program("benchmarks.mill", name, dsn, stack, BATCH_RECORDS_MAX):
+        with program("benchmarks.mill", name, dsn, stack, BATCH_RECORDS_MAX) as running:
             await farm.send(0)
-            give_up_s = time.monotonic() + GIVE_UP_S
-            while await end_of(consumer, f"{name}.flour.v1") == 0 and time.monotonic() < give_up_s:
-                await asyncio.sleep(0.05)
+            await wait_for_end(consumer, f"{name}.flour.v1", 1, running)
             sending = asyncio.create_task(_send(farm))
             latencies_ms = await _measure(consumer)
             await sending

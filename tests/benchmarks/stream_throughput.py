@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 from aiokafka import AIOKafkaConsumer
 
-from benchmarks.bench_stack import Farm, end_of, prepare, program
+from benchmarks.bench_stack import Farm, prepare, program, wait_for_end
 from benchmarks.figure import Benchmark, Run
 from millpond.localstack import LocalStack
 
 RECORDS = 100_000
 # Both sides take this many at once.
 BATCH_RECORDS_MAX = 2_000
-LOOK_EVERY_S = 0.02
-GIVE_UP_S = 120.0
 
 
 def run(stack: LocalStack) -> Run:
@@ -42,21 +39,11 @@ async def _rate(module: str, topic: str, name: str, dsn: str, stack: LocalStack)
     await consumer.start()
     try:
         with program(module, name, dsn, stack, BATCH_RECORDS_MAX) as running:
-            first, first_s = await _until(consumer, topic, 1, running)
-            last, last_s = await _until(consumer, topic, RECORDS, running)
+            first, first_s = await wait_for_end(consumer, topic, 1, running)
+            last, last_s = await wait_for_end(consumer, topic, RECORDS, running)
     finally:
         await consumer.stop()
     return (last - first) / (last_s - first_s)
-
-
-async def _until(consumer: AIOKafkaConsumer, topic: str, records: int, running: object) -> tuple[int, float]:
-    give_up_s = time.monotonic() + GIVE_UP_S
-    while time.monotonic() < give_up_s and running.poll() is None:  # type: ignore[attr-defined]
-        found = await end_of(consumer, topic)
-        if found >= records:
-            return found, time.monotonic()
-        await asyncio.sleep(LOOK_EVERY_S)
-    raise RuntimeError(f"{topic} did not get {records} records; see .local/bench-logs")
 
 
 THROUGHPUT = Benchmark("stream.throughput", "records/s", 0.5, "more", run)

@@ -174,8 +174,11 @@ class Transaction(Protocol):
 class Database(Protocol):
     """A service's own database."""
 
-    def transaction(self) -> AbstractAsyncContextManager[Transaction]:
-        """Commits on leaving, rolls back on any exception. Raises ``DatabaseAway`` when it isn't there."""
+    def transaction(self, *, patient: bool = False) -> AbstractAsyncContextManager[Transaction]:
+        """Commits on leaving, rolls back on any exception. Raises ``DatabaseAway`` when it isn't there.
+
+        ``patient``: without the server's time limits, to read a whole state; it must hold nothing that others wait for.
+        """
         ...
 
     async def announce(self) -> None:

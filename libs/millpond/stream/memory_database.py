@@ -29,13 +29,12 @@ from millpond.stream.record import Place
 
 @dataclass
 class _Tables:
-    """What a rollback puts back. ``state`` is the service's own."""
+    """What a transaction changes a copy of. ``state`` is the service's own."""
 
     positions: dict[Place, Position] = field(default_factory=dict)
     outbox: list[NumberedRow] = field(default_factory=list)
     progress: dict[Place, RelayProgress] = field(default_factory=dict)
     published_up_to: int = 0
-    leases: dict[str, tuple[int, str, float]] = field(default_factory=dict)
     timers: dict[tuple[Place, str], int] = field(default_factory=dict)
     clocks: dict[Place, int] = field(default_factory=dict)
     items: dict[tuple[str, str], bytes] = field(default_factory=dict)
@@ -43,20 +42,30 @@ class _Tables:
     nonces: dict[tuple[str, str, str], int] = field(default_factory=dict)
     state: dict[str, Any] = field(default_factory=dict)
 
+    def copy(self) -> _Tables:
+        # Rows are frozen, so one level is enough; a service's own state may be anything.
+        copied = _Tables(**{name: copy.copy(table) for name, table in vars(self).items()})
+        copied.state = copy.deepcopy(self.state)
+        return copied
+
+
+# Name to epoch, owner and last renewal.
+_Leases = dict[str, tuple[int, str, float]]
+
 
 class MemoryTransaction:
     """See ``millpond.stream.database.Transaction``; ``connection`` is the dictionary of the service's own state."""
 
-    def __init__(self, tables: _Tables) -> None:
+    def __init__(self, tables: _Tables, leases: _Leases) -> None:
         self._tables = tables
+        self._leases = leases
 
     @property
     def connection(self) -> dict[str, Any]:
         return self._tables.state
 
     async def hold_lease(self, lease: Lease) -> None:
-        if self._tables.leases.get(lease.name, (0, "", 0.0))[:2] != (lease.epoch, lease.owner):
-            raise LeaseLost(name=lease.name, epoch=lease.epoch)
+        _check(self._leases, lease)
 
     async def advance(self, moves: Sequence[Move]) -> None:
         for move in moves:
@@ -122,21 +131,18 @@ class MemoryDatabase:
 
     def __init__(self, now_s: Callable[[], float]) -> None:
         self._tables = _Tables()
+        self._leases: _Leases = {}
         self._now_s = now_s
         self._lock = asyncio.Lock()
         self._listeners: list[Callable[[], None]] = []
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[MemoryTransaction]:
+    async def transaction(self, *, patient: bool = False) -> AsyncIterator[MemoryTransaction]:
         async with self._lock:
-            # Rows are frozen, so one level is enough; a service's own state may be anything.
-            before = _Tables(**{name: copy.copy(table) for name, table in vars(self._tables).items()})
-            before.state = copy.deepcopy(self._tables.state)
-            try:
-                yield MemoryTransaction(self._tables)
-            except BaseException:
-                self._tables = before
-                raise
+            # Others go on reading what is committed.
+            changed = self._tables.copy()
+            yield MemoryTransaction(changed, self._leases)
+            self._tables = changed
 
     async def announce(self) -> None:
         for listener in self._listeners:
@@ -151,7 +157,8 @@ class MemoryDatabase:
             self._listeners.remove(on_announcement)
 
     async def positions(self, places: Sequence[Place]) -> dict[Place, Position]:
-        return {place: self._tables.positions.setdefault(place, Position()) for place in places}
+        async with self._lock:
+            return {place: self._tables.positions.setdefault(place, Position()) for place in places}
 
     async def dead_letters_from(self, place: Place, offset: int) -> dict[int, DeadLetter]:
         return {at: letter for (of, at), letter in self._tables.letters.items() if of == place and at >= offset}
@@ -173,8 +180,8 @@ class MemoryDatabase:
         return dict(self._tables.progress)
 
     async def mark_published(self, lease: Lease, progress: Mapping[Place, RelayProgress], up_to: int) -> None:
-        async with self.transaction() as transaction:
-            await transaction.hold_lease(lease)
+        async with self._lock:
+            _check(self._leases, lease)
             self._tables.progress.update(progress)
             self._tables.published_up_to = max(self._tables.published_up_to, up_to)
 
@@ -182,17 +189,26 @@ class MemoryDatabase:
         return self._tables.published_up_to
 
     async def try_lease(self, name: str, owner: str, expires_after_s: float) -> Lease | None:
-        epoch, _, renewed_at_s = self._tables.leases.get(name, (0, "", float("-inf")))
+        epoch, _, renewed_at_s = self._leases.get(name, (0, "", float("-inf")))
         if renewed_at_s >= self._now_s() - expires_after_s:
             return None
-        self._tables.leases[name] = (epoch + 1, owner, self._now_s())
+        # A takeover waits for the holder's transaction, and of two that waited one is too late.
+        async with self._lock:
+            if self._leases.get(name, (0, "", 0.0))[0] != epoch:
+                return None
+            self._leases[name] = (epoch + 1, owner, self._now_s())
         return Lease(name, epoch + 1, owner)
 
     async def renew_lease(self, lease: Lease) -> None:
-        await MemoryTransaction(self._tables).hold_lease(lease)
-        self._tables.leases[lease.name] = (lease.epoch, lease.owner, self._now_s())
+        _check(self._leases, lease)
+        self._leases[lease.name] = (lease.epoch, lease.owner, self._now_s())
 
     async def release_lease(self, lease: Lease) -> None:
-        epoch, owner, _ = self._tables.leases.get(lease.name, (0, "", 0.0))
+        epoch, owner, _ = self._leases.get(lease.name, (0, "", 0.0))
         if epoch == lease.epoch:
-            self._tables.leases[lease.name] = (epoch, owner, float("-inf"))
+            self._leases[lease.name] = (epoch, owner, float("-inf"))
+
+
+def _check(leases: _Leases, lease: Lease) -> None:
+    if leases.get(lease.name, (0, "", 0.0))[:2] != (lease.epoch, lease.owner):
+        raise LeaseLost(name=lease.name, epoch=lease.epoch)

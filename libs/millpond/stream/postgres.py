@@ -26,6 +26,11 @@ from millpond.stream.record import Place
 IDLE_IN_TRANSACTION_MS = 1_500
 STATEMENT_MS = 1_500
 LOCK_MS = 3_000
+TIMEOUTS = {
+    "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_MS,
+    "lock_timeout": LOCK_MS,
+    "statement_timeout": STATEMENT_MS,
+}
 
 # What says that the server is away or busy, and that the same may work a moment later.
 AWAY = (
@@ -56,8 +61,11 @@ class PostgresDatabase:
         return self._pool
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[PostgresTransaction]:
+    async def transaction(self, *, patient: bool = False) -> AsyncIterator[PostgresTransaction]:
         async with self._connection() as connection, connection.transaction():
+            if patient:
+                for name in TIMEOUTS:
+                    await connection.execute(f"SET LOCAL {name} = 0")
             yield PostgresTransaction(connection, self.schema)
 
     @asynccontextmanager
@@ -235,10 +243,8 @@ async def open_database(
     """
     settings = {
         "search_path": schema,
-        "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_MS),
-        "lock_timeout": str(LOCK_MS),
-        "statement_timeout": str(STATEMENT_MS),
         "application_name": f"millpond-{schema}",
+        **{name: str(value) for name, value in TIMEOUTS.items()},
     }
     try:
         pool = await asyncpg.create_pool(dsn, min_size=1, max_size=connections_max, server_settings=settings)
@@ -249,7 +255,9 @@ async def open_database(
         connection = transaction.connection
         # Several instances start at once; each statement is idempotent but CREATE races with CREATE.
         await connection.execute("SELECT pg_advisory_xact_lock($1, 0)", lock_id(schema + "/schema"))
-        await connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
+        # Asked first: a role of its own may not create schemas, and need not (``millpond database apply`` has made it).
+        if not await connection.fetchval("SELECT to_regnamespace($1) IS NOT NULL", f'"{schema}"'):
+            await connection.execute(f'CREATE SCHEMA "{schema}"')
         await connection.execute(files("millpond.stream").joinpath("schema.sql").read_text())
         if service_schema:
             await connection.execute(service_schema)

@@ -138,7 +138,7 @@ class Process(Generic[State]):
     async def _turn_active(self, lease: Lease, memory: list[State]) -> None:
         if not memory:
             self._reader.forget_all()
-            memory.append(await self._restore(lease))
+            memory.append(await self._restore())
         plans = await self._reader.plans(POLL_S)
         scopes = [WHOLE_SERVICE] if await self._due_scopes() else []
         if not plans and not scopes:
@@ -149,9 +149,10 @@ class Process(Generic[State]):
             memory.clear()
             raise
 
-    async def _restore(self, lease: Lease) -> State:
-        async with self._database.transaction() as transaction:
-            await transaction.hold_lease(lease)
+    async def _restore(self) -> State:
+        # Without holding the lease, so that a long load blocks no takeover. Whoever led before can't commit any more, and
+        # if somebody takes over meanwhile, our next transaction finds out.
+        async with self._database.transaction(patient=True) as transaction:
             return await self._service.store.load(transaction.connection, None)
 
     async def _apply_active(self, plans: Sequence[Plan], memory: State, lease: Lease, scopes: Sequence[Place]) -> State:
@@ -161,7 +162,7 @@ class Process(Generic[State]):
             raise
         except RulesFailed as failure:
             failing = next((plan for plan in plans if plan.place == failure.place), None)
-            memory = await self._restore(lease)
+            memory = await self._restore()
             rest = [plan for plan in plans if plan is not failing]
             if failing is not None:
                 prefix = self._reader.replan(failing, failure.offset)
@@ -176,11 +177,11 @@ class Process(Generic[State]):
         except PositionMoved:
             # With the lease held nobody else moves them: the database itself is another than before.
             self._reader.forget_all()
-            return await self._restore(lease)
+            return await self._restore()
         except Exception as cause:
             for plan in plans:
                 self._reader.failed(plan.place, cause)
-            return await self._restore(lease)
+            return await self._restore()
 
     async def _apply(
         self, plans: Sequence[Plan], memory: State | None, *, lease: Lease | None = None, scopes: Sequence[Place] = ()
