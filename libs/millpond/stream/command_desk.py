@@ -15,8 +15,13 @@ from millpond.events.topics import OPERATOR_COMMANDS
 from millpond.identity import Action, ActionRefused, ReadmitRecord, SkipRecord, check_nonce
 from millpond.stream.database import DeadLetter, DeadLetterState, Transaction
 from millpond.stream.decision import Received
-from millpond.stream.plan import STAMP_MS_MAX, Arrival, Poison, dead_letter, decode
+from millpond.stream.plan import STAMP_MS_MAX, Arrival, Poison, arrive, dead_letter, parsed_headers
 from millpond.stream.record import Place, Record
+
+# Kafka's own bounds.
+PARTITION_MAX = 2**31 - 1
+OFFSET_MAX = 2**63 - 1
+CONFLICT_SENTENCE = "An item with this identity but other bytes came before; that one counts, this one is set aside."
 
 Verify = Callable[[OperatorCommanded], Action]
 
@@ -59,7 +64,7 @@ class CommandDesk:
         if isinstance(received.event, OperatorCommanded):
             return await self._command(transaction, arrival, received.event)
         if isinstance(received.event, ReAdmitted):
-            return self._readmitted(received, received.event)
+            return await self._readmitted(transaction, received, received.event)
         return Handled()
 
     def announce(self, letter: DeadLetter, sentence: str) -> Announcement:
@@ -80,7 +85,10 @@ class CommandDesk:
             check_nonce(await transaction.last_nonce(command.signer, received.topic, received.key), action.nonce)
         except ActionRefused as refusal:
             return self._refused(arrival, str(refusal))
-        letter = await transaction.find_dead_letter(Place(action.topic, action.partition), action.offset)
+        # A uint256 is more than the database asks about: nothing stands there.
+        exists = action.partition <= PARTITION_MAX and action.offset <= OFFSET_MAX
+        place = Place(action.topic, action.partition)
+        letter = await transaction.find_dead_letter(place, action.offset) if exists else None
         if letter is None or "0x" + letter.content_hash.hex() != action.content_hash:
             return self._refused(
                 arrival,
@@ -112,16 +120,25 @@ class CommandDesk:
     def _refused(self, arrival: Arrival, why: str) -> Handled:
         return Handled(letters=(dead_letter(arrival.record, "refused_command", "aside"),), refusal=why)
 
-    def _readmitted(self, received: Received, event: ReAdmitted) -> Handled:
-        """The original event, decided here: its place is the readmission's. Poison again goes aside again."""
+    async def _readmitted(self, transaction: Transaction, received: Received, event: ReAdmitted) -> Handled:
+        """The original event, decided here: its place is the readmission's. Poison again goes aside again.
+
+        As an item it must still be the first: its source may have sent it twice, and both may have been readmitted.
+        """
         original = _original(event)
         topic = self._reads.get(event.topic)
-        decoded = (
-            Poison("unknown_type", "The service no longer reads it.") if topic is None else decode(topic, original)
-        )
-        if isinstance(decoded, Poison):
-            return Handled(letters=(dead_letter(original, decoded.reason, "aside"),), refusal=decoded.sentence)
-        return Handled(input=replace(decoded, place=received.place, offset=received.offset))
+        if topic is None:
+            arrival: Arrival | Poison = Poison("unknown_type", "The service no longer reads its topic.")
+        else:
+            arrival = arrive(topic, original, parsed_headers(original))
+        if isinstance(arrival, Poison):
+            return Handled(letters=(dead_letter(original, arrival.reason, "aside"),), refusal=arrival.sentence)
+        verdict = "first" if arrival.item is None else (await transaction.admit([arrival.item]))[0]
+        if verdict == "conflict":
+            return Handled(letters=(dead_letter(original, "conflict", "aside"),), refusal=CONFLICT_SENTENCE)
+        if verdict == "duplicate":
+            return Handled()
+        return Handled(input=replace(arrival.received, place=received.place, offset=received.offset))
 
     def _facts(self, letter: DeadLetter) -> dict[str, object]:
         # A value that doesn't fit stays in the table and at its old place; the event says how large it is.

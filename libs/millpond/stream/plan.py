@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from millpond.events.envelope import CE_TYPE
 from millpond.events.topic import Topic, Written
-from millpond.stream.database import DeadLetter, Item
+from millpond.stream.database import DeadLetter, DeadLetterState, Item
 from millpond.stream.decision import Received
 from millpond.stream.position import Position, StopReason, judge_number
 from millpond.stream.record import FILLER, ITEM, OUTBOX, OutboxNumber, Place, Record, content_hash, record_hash
@@ -20,6 +20,8 @@ from millpond.stream.record import FILLER, ITEM, OUTBOX, OutboxNumber, Place, Re
 STAMP_MS_MAX = 253_402_300_799_999
 # An escaped NUL in JSON, which PostgreSQL's text can't hold: it would fail in the transaction, again and again.
 _ESCAPED_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+# A dead letter in one of these states has been passed: skipped by command, and perhaps readmitted or aside again since.
+PASSED: frozenset[DeadLetterState] = frozenset({"skipped", "readmitted", "aside"})
 # A stranger's bytes are quoted in a sentence; a megabyte of them would be an attack on its reader.
 QUOTED_CHARACTERS_MAX = 120
 
@@ -95,10 +97,10 @@ def plan_batch(
     repeats, stop = 0, None
     for record in records:
         letter = known.get(record.offset)
-        headers = dict(reversed(record.headers))  # of two with one name the first counts
+        headers = parsed_headers(record)
         outbox = _outbox_number(headers)
-        skipped = letter is not None and letter.state == "skipped"
-        verdict = None if skipped else _read(topic, record, headers, outbox, numbers)
+        passed = letter is not None and letter.state in PASSED
+        verdict = None if passed else _read(topic, record, headers, outbox, numbers)
         match verdict:
             case Arrival():
                 arrivals.append(verdict)
@@ -121,6 +123,11 @@ def plan_batch(
     after = position if last is None else Position(last.offset + 1, record_hash(last), numbers)
     place = Place(topic.name, records[0].partition)
     return Plan(place, records, position, after, tuple(arrivals), tuple(asides), tuple(resumed), repeats, stop)
+
+
+def parsed_headers(record: Record) -> ParsedHeaders:
+    """Of two with one name the first counts."""
+    return dict(reversed(record.headers))
 
 
 def dead_letter(record: Record, reason: str, state: Literal["aside", "stopped"]) -> DeadLetter:
@@ -177,6 +184,16 @@ def decode(topic: Topic, record: Record) -> Received | Poison:
 ParsedHeaders = Mapping[str, bytes | None]
 
 
+def arrive(topic: Topic, record: Record, headers: ParsedHeaders) -> Arrival | Poison:
+    """The event of a record with the item that it must be the first of, wherever the record stands."""
+    decoded = decode(topic, record)
+    if isinstance(decoded, Poison):
+        return decoded
+    if not topic.items_kept:
+        return Arrival(decoded, None, record)
+    return _identify(decoded, record, headers)
+
+
 def _outbox_number(headers: ParsedHeaders) -> OutboxNumber | bytes | None:
     """The number; the header itself if it can't be read; None if there is none."""
     header = headers.get(OUTBOX)
@@ -202,12 +219,7 @@ def _read(
         order = _check_number(record, outbox, numbers)
         if order != "apply":
             return None if order == "repeat" else order
-    decoded = decode(topic, record)
-    if isinstance(decoded, Poison):
-        return decoded
-    if not topic.items_kept:
-        return Arrival(decoded, None, record)
-    return _identify(decoded, record, headers)
+    return arrive(topic, record, headers)
 
 
 def _check_number(
@@ -216,7 +228,7 @@ def _check_number(
     if outbox is None:
         return Poison("no_outbox_header", "Only the topic's owner writes here, with a number; this record has none.")
     if isinstance(outbox, bytes):
-        return Poison("bad_header", f"The header {OUTBOX} is {outbox!r}; it says 'source number previous'.")
+        return Poison("bad_header", f"The header {OUTBOX} is {_quoted(outbox)}; it says 'source number previous'.")
     verdict = judge_number(numbers, outbox)
     if verdict == "gap":
         seen = numbers.get(outbox.source, 0)

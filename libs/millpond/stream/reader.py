@@ -12,7 +12,7 @@ from millpond.events.topic import Topic
 from millpond.stream.backoff import backoff_s
 from millpond.stream.database import DeadLetter
 from millpond.stream.feed import Feed
-from millpond.stream.plan import Plan, Stop, plan_batch
+from millpond.stream.plan import PASSED, Plan, Stop, plan_batch
 from millpond.stream.position import STOP_SENTENCES, Extent, Position, StopReason, judge_start
 from millpond.stream.record import Place, Record, record_hash
 from millpond.telemetry.metrics import Metrics
@@ -242,7 +242,7 @@ class Reader:
             return False
         reading.known = await self._database.dead_letters_from(place, reading.position.next_offset)
         letter = reading.known.get(stop.letter.offset)
-        if letter is None or letter.state != "skipped":
+        if letter is None or letter.state not in PASSED:
             return False
         reading.stop = None
         self._show_stopped(place, stop, 0)

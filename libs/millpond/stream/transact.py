@@ -7,15 +7,13 @@ from dataclasses import dataclass, field, replace
 from typing import Generic
 
 from millpond.errors import MillpondError
-from millpond.stream.command_desk import Announcement, CommandDesk, Handled
+from millpond.stream.command_desk import CONFLICT_SENTENCE, Announcement, CommandDesk, Handled
 from millpond.stream.database import Database, DeadLetter, Lease, Move, OutboxRow, Transaction
 from millpond.stream.decision import Input, Received, State, Tick, Timer
 from millpond.stream.outlet import Outlet, shared_headers
 from millpond.stream.plan import Plan, dead_letter
 from millpond.stream.record import Place
 from millpond.stream.service import Service
-
-CONFLICT_SENTENCE = "An item with this identity but other bytes came before; that one counts, this one is set aside."
 
 
 class RulesFailed(MillpondError):
