@@ -24,8 +24,9 @@ from millpond.stream.record import Place
 
 # A frozen process keeps its locks: after this long the server ends its transaction, so that nobody waits 2 s for it.
 IDLE_IN_TRANSACTION_MS = 1_500
-STATEMENT_MS = 1_500
-LOCK_MS = 3_000
+# Longer than that: who waits behind a frozen one is to get the lock when it comes free, not to give up just before.
+LOCK_MS = 2_500
+STATEMENT_MS = 3_000
 TIMEOUTS = {
     "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_MS,
     "lock_timeout": LOCK_MS,
