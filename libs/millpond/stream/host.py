@@ -50,6 +50,9 @@ from millpond.telemetry.traces import Tracing
 
 AWAY_RETRY_S = 1.0
 GAUGES_EVERY_S = 1.0
+# A topic that was deleted and made again under a running group is no member's until somebody looks: aiokafka's own
+# five minutes would be five minutes of silence.
+METADATA_MAX_AGE_MS = 10_000
 # How long a stopping process may take to finish its transaction and publish what it decided.
 STOP_S = 10.0
 
@@ -63,6 +66,10 @@ class _Server(Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+class _Stopped(Exception):
+    """Ends a wait for Kafka or the database when the process is told to stop."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +96,10 @@ class Host(Generic[State]):
         self.log = KafkaLog(settings.kafka.client_options())
         self.reads = _with_own_topics(service)
         self.broker = KafkaBroker(
-            settings.kafka.bootstrap_servers.split(","), security=settings.kafka.broker_security(), logger=None
+            settings.kafka.bootstrap_servers.split(","),
+            security=settings.kafka.broker_security(),
+            metadata_max_age_ms=METADATA_MAX_AGE_MS,
+            logger=None,
         )
         group = service.name if service.shape == "grouped" else None
         self.feed = KafkaFeed(self.broker, self.reads, group, settings.stream.batch_records_max)
@@ -127,9 +137,11 @@ class Host(Generic[State]):
                 await self._serve(database)
             finally:
                 await database.close()
+        except _Stopped:
+            pass
         # Kept for run() to raise: an exception in a task would otherwise be seen by nobody, and the process would idle.
         except BaseException as failure:
-            self._failure = failure
+            self._failure = _first_cause(failure)
         finally:
             server.should_exit = True
 
@@ -192,13 +204,15 @@ class Host(Generic[State]):
         return await self._patiently(lambda: check_published(self.service.name, writes, database, self.log))
 
     async def _patiently(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
-        """Asks until Kafka and the database are there to answer."""
-        while True:
+        """Asks until Kafka and the database are there to answer. Raises ``_Stopped`` if the process is stopped before."""
+        while not self._stopping.is_set():
             try:
                 return await ask()
             except (DatabaseAway, LogAway) as away:
                 log.warning("away", cause=str(away), wait_s=AWAY_RETRY_S)
-                await asyncio.sleep(AWAY_RETRY_S)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._stopping.wait(), AWAY_RETRY_S)
+        raise _Stopped
 
     async def _gauges(self, database: Database, leading: Leadership | None) -> None:
         while True:
@@ -215,3 +229,10 @@ def _with_own_topics(service: Service[Any]) -> tuple[Topic, ...]:
     """What a service reads besides: the operator's commands, and what was readmitted on its own dead-letter topic."""
     named = {topic.name: topic for topic in (*service.reads, OPERATOR_COMMANDS, service.dead_letters)}
     return tuple(named.values())
+
+
+def _first_cause(failure: BaseException) -> BaseException:
+    """What a task group wraps: the refusal itself says more than that one of several tasks failed."""
+    while isinstance(failure, BaseExceptionGroup):
+        failure = failure.exceptions[0]
+    return failure

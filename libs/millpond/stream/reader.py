@@ -144,8 +144,9 @@ class Reader:
         reading = self._readings.pop(place, None)
         if reading is None:
             return
-        if reading.stop is not None:
-            self._show_stopped(place, reading.stop, 0)
+        # What belongs to somebody else is his to show: our last word on it would stand for ever.
+        self._metrics.forget("millpond_stream_lag_records", topic=place.topic, partition=place.partition)
+        self._metrics.forget("millpond_stream_stopped_partitions", topic=place.topic, partition=place.partition)
         if reading.paused:
             self._feed.resume(place)
 

@@ -93,7 +93,8 @@ class Transactor(Generic[State]):
         async with self._database.transaction() as transaction:
             if batch.lease is not None:
                 await transaction.hold_lease(batch.lease)
-            moves = [Move(plan.place, plan.before, plan.after) for plan in batch.plans if plan.moves]
+            # Also a plan that stops at its first record: only the place's owner may say so.
+            moves = [Move(plan.place, plan.before, plan.after) for plan in batch.plans]
             if moves:
                 await transaction.advance(moves)
             headers = shared_headers({move.place: move.after.next_offset for move in moves}, batch.trace)
