@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
-import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
 import asyncpg
 from aiokafka.admin import AIOKafkaAdminClient
+from typer.testing import CliRunner, Result
 
 from millpond.events.topic import Topic
 from millpond.stream.kafka_log import KafkaLog
@@ -20,36 +19,26 @@ from millpond.stream.kafka_publisher import KafkaPublisher
 from millpond.stream.log import Outbound
 from millpond.stream.record import Place, Record
 from millpond.stream.service import Service
+from millpond_cli.app import app
+from stream.in_process import running
 from stream.topics_made import make_topics
-from stream.workers import TESTS, Worker, Workers, wait_until
+from stream.workers import wait_until
 
 # Bounds that only something broken reaches.
 CLI_WITHIN_S = 60.0
 CAUGHT_UP_WITHIN_S = 60.0
 
 
-def millpond(*arguments: str, bootstrap: str, dsn: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """The command line, as an operator runs it."""
-    return subprocess.run(
-        [sys.executable, "-c", "from millpond_cli.app import main; main()", *arguments],
-        env={
-            **{key: value for key, value in os.environ.items() if not key.startswith("MILLPOND_")},
-            "PYTHONPATH": str(TESTS),
-            "MILLPOND_KAFKA_BOOTSTRAP_SERVERS": bootstrap,
-            "MILLPOND_POSTGRES_DSN": dsn,
-            **environment,
-        },
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=CLI_WITHIN_S,
-        check=False,
-    )
+async def millpond(*arguments: str, bootstrap: str, dsn: str = "postgresql://nobody", **environment: str) -> Result:
+    """The command line, as an operator runs it; in a thread, since it has an event loop of its own."""
+    variables = {"MILLPOND_KAFKA_BOOTSTRAP_SERVERS": bootstrap, "MILLPOND_POSTGRES_DSN": dsn, **environment}
+    async with asyncio.timeout(CLI_WITHIN_S):
+        return await asyncio.to_thread(lambda: CliRunner().invoke(app, arguments, env=variables))
 
 
-def said(done: subprocess.CompletedProcess[str]) -> str:
+def said(done: Result) -> str:
     """All its words, on one line: a terminal's width must not part what a test looks for."""
-    return " ".join((done.stdout + done.stderr).split())
+    return " ".join(done.output.split())
 
 
 @contextmanager
@@ -84,8 +73,6 @@ def _execute(dsn: str, statement: str) -> None:
 
 
 def _in_a_loop_of_its_own(work: Callable[[], Awaitable[Any]]) -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
     with ThreadPoolExecutor(1) as thread:
         thread.submit(asyncio.run, work()).result()
 
@@ -108,26 +95,10 @@ async def caught_up(bootstrap: str, dsn: str, service: Service[Any]) -> bool:
     return published and all(at.get(tuple(place), 0) >= extent.end for place, extent in extents.items())
 
 
-async def run_until_caught_up(
-    workers: Workers, bootstrap: str, dsn: str, service: Service[Any], program: str = "stream.pairs", **more: str
-) -> Worker:
-    """Starts one instance, lets it finish its work, and ends it in an orderly way."""
-    worker = workers.start(
-        service.name,
-        service.shape,
-        program,
-        MILLPOND_POSTGRES_DSN=dsn,
-        MILLPOND_KAFKA_BOOTSTRAP_SERVERS=bootstrap,
-        **more,
-    )
-
-    async def done() -> bool:
-        assert worker.running, worker.log_tail()
-        return await caught_up(bootstrap, dsn, service)
-
-    await wait_until(done, CAUGHT_UP_WITHIN_S)
-    worker.terminate()
-    return worker
+async def run_until_caught_up(bootstrap: str, dsn: str, service: Service[Any], **options: Any) -> None:
+    """Runs one instance, lets it finish its work, and ends it in an orderly way."""
+    async with running(service, bootstrap, dsn, **options):
+        await wait_until(lambda: caught_up(bootstrap, dsn, service), CAUGHT_UP_WITHIN_S)
 
 
 async def rows(dsn: str, schema: str, query: str, *arguments: object) -> list[tuple[Any, ...]]:

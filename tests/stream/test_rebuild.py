@@ -113,10 +113,10 @@ async def test_a_database_restored_from_an_old_dump_is_rebuilt_from_the_topics_a
     environment = {"SERVICE_KIND": kind, "TALLY_NAME": name, "TALLY_SHAPE": shape}
     await create_topics(kafka_bootstrap, case.service)
     await case.feed(kafka_bootstrap, 0)
-    await run_until_caught_up(workers, kafka_bootstrap, database, case.service, SERVICE_KIND=kind)
+    await run_until_caught_up(kafka_bootstrap, database, case.service)
     with copied(database) as old:
         await case.feed(kafka_bootstrap, 1)
-        await run_until_caught_up(workers, kafka_bootstrap, database, case.service, SERVICE_KIND=kind)
+        await run_until_caught_up(kafka_bootstrap, database, case.service)
         published = await case.published(kafka_bootstrap)
         case.check(published, phases=2)
 
@@ -125,8 +125,8 @@ async def test_a_database_restored_from_an_old_dump_is_rebuilt_from_the_topics_a
         assert f"Run: millpond rebuild {name}" in refused.log_text()
 
         command = ("rebuild", name, "--build", "stream.pairs:build")
-        rebuilt = millpond(*command, bootstrap=kafka_bootstrap, dsn=old, **environment)
-        assert rebuilt.returncode == 0, said(rebuilt)
+        rebuilt = await millpond(*command, bootstrap=kafka_bootstrap, dsn=old, **environment)
+        assert rebuilt.exit_code == 0, said(rebuilt)
         assert f"kept as {name}_before_" in said(rebuilt)
         # The database that was never lost is the measure.
         for query in (
@@ -139,12 +139,12 @@ async def test_a_database_restored_from_an_old_dump_is_rebuilt_from_the_topics_a
             await _knows_all_that_the_lost_one_knew(case, old, database)
         assert await case.published(kafka_bootstrap) == published
 
-        again = millpond(*command, bootstrap=kafka_bootstrap, dsn=old, **environment)
-        assert again.returncode == 1
+        again = await millpond(*command, bootstrap=kafka_bootstrap, dsn=old, **environment)
+        assert again.exit_code == 1
         assert "nothing to rebuild" in said(again)
 
         await case.feed(kafka_bootstrap, 2)
-        await run_until_caught_up(workers, kafka_bootstrap, old, case.service, SERVICE_KIND=kind)
+        await run_until_caught_up(kafka_bootstrap, old, case.service)
         after = await case.published(kafka_bootstrap)
         by_place = {record.place: [r for r in after if r.place == record.place] for record in after}
         for place, records in by_place.items():
