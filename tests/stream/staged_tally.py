@@ -3,6 +3,9 @@
 ``STAGE_DIE=point:n`` kills the process, uncaught and unannounced, the n-th time that it comes to the point.
 ``STAGE_WAIT=point:file`` makes it wait there for as long as the file exists; it says ``reached`` in the file.
 ``STAGE_SESSION_MS`` shortens the group's session, so that a death is noticed sooner.
+``STAGE_FORGETFUL`` remembers no items: then nothing but its position keeps a drop from being counted twice.
+
+Each transaction that changes a bucket is signed with its process's id: who has committed is no matter of inference.
 """
 
 from __future__ import annotations
@@ -15,6 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import asyncpg
+
 from millpond.stream import kafka_feed
 from millpond.stream.decision import Input, Received
 from millpond.stream.kafka_publisher import KafkaPublisher
@@ -22,7 +27,8 @@ from millpond.stream.main import run_service
 from millpond.stream.postgres import PostgresDatabase
 from millpond.stream.postgres_transaction import PostgresTransaction
 from millpond.stream.service import Service
-from stream.tally import Buckets, Drop, tally
+from millpond.stream.transact import Transactor
+from stream.tally import Buckets, BucketStore, Drop, drops_topic, tally
 
 REACHED = "reached"
 
@@ -36,6 +42,7 @@ class Point(NamedTuple):
 
 
 POINTS = {
+    "planned": Point(Transactor, "apply", False),
     "leased": Point(PostgresTransaction, "hold_lease", True),
     "moved": Point(PostgresTransaction, "advance", True),
     "locked": Point(PostgresTransaction, "lock", True),
@@ -54,8 +61,22 @@ def by_bucket(received: Input) -> tuple[str, ...]:
     return ()
 
 
-def staged_tally(name: str, shape: str = "grouped") -> Service[Buckets]:
-    return tally(name, shape, keys=by_bucket)
+class SignedStore(BucketStore):
+    """Buckets, and who has changed them."""
+
+    schema = (
+        BucketStore.schema
+        + "; CREATE TABLE IF NOT EXISTS signatures (number bigint GENERATED ALWAYS AS IDENTITY, pid bigint NOT NULL)"
+    )
+
+    async def save(self, connection: asyncpg.Connection, before: Buckets, after: Buckets) -> None:
+        await super().save(connection, before, after)
+        await connection.execute("INSERT INTO signatures (pid) VALUES ($1)", os.getpid())
+
+
+def staged_tally(name: str, shape: str = "grouped", *, forgetful: bool = False) -> Service[Buckets]:
+    reads = (drops_topic(name, items_kept=not forgetful),)
+    return tally(name, shape, reads=reads, keys=by_bucket, store=SignedStore())
 
 
 def act_as_told(environment: dict[str, str]) -> None:
@@ -108,4 +129,7 @@ def _at(point: Point, act: Callable[[], Any]) -> None:
 
 if __name__ == "__main__":
     act_as_told(dict(os.environ))
-    sys.exit(run_service(lambda: staged_tally(os.environ["TALLY_NAME"], os.environ.get("TALLY_SHAPE", "grouped"))))
+    forgetful = "STAGE_FORGETFUL" in os.environ
+    sys.exit(
+        run_service(lambda: staged_tally(os.environ["TALLY_NAME"], os.environ["TALLY_SHAPE"], forgetful=forgetful))
+    )

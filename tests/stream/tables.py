@@ -45,3 +45,13 @@ async def buckets(dsn: str, name: str) -> list[tuple[str, int, int]]:
     """The state, by bucket."""
     async with tables(dsn, name) as connection:
         return [tuple(row) for row in await connection.fetch("SELECT * FROM buckets ORDER BY bucket")]
+
+
+async def signatures(dsn: str, name: str, pid: int) -> int:
+    """How many transactions the process ``pid`` has committed (of a staged tally)."""
+    return int(await value(dsn, name, "SELECT count(*) FROM signatures WHERE pid = $1", pid) or 0)
+
+
+async def signed_last(dsn: str, name: str) -> int:
+    """The process whose commit is the latest; 0 before the first."""
+    return int(await value(dsn, name, "SELECT pid FROM signatures ORDER BY number DESC LIMIT 1") or 0)

@@ -101,13 +101,13 @@ def tally(name: str, shape: str = "grouped", **changes: Any) -> Service[Buckets]
         "writes": (levels,),
         "decide": decide,
         "fold": fold,
+        "store": BucketStore(),
         "keys": lambda received: (received.key,) if isinstance(received, Received) else (),
     }
     return Service(
         name=name,
         shape=shape,
         dead_letters=dead_letters_topic(name),
-        store=BucketStore(),
         **{**facts, **changes},
     )
 

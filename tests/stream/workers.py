@@ -148,8 +148,15 @@ async def wait_until(predicate: Callable[[], Answer | Awaitable[Answer]], within
             answer = await answer
         if answer:
             return answer  # type: ignore[return-value]
-        assert time.monotonic() < deadline_s, f"not within {within_s} s: {inspect.getsource(predicate).strip()}"
+        assert time.monotonic() < deadline_s, f"not within {within_s} s: {_source(predicate)}"
         await asyncio.sleep(POLL_S)
+
+
+def _source(predicate: Callable[[], object]) -> str:
+    try:
+        return inspect.getsource(predicate).strip()
+    except TypeError:
+        return repr(predicate)
 
 
 def free_port() -> int:
