@@ -77,8 +77,11 @@ def _in_a_loop_of_its_own(work: Callable[[], Awaitable[Any]]) -> None:
         thread.submit(asyncio.run, work()).result()
 
 
-async def caught_up(bootstrap: str, dsn: str, service: Service[Any]) -> bool:
-    """Whether the service has read all its inputs, and published all it decided."""
+async def caught_up(bootstrap: str, dsn: str, service: Service[Any], *, control_records: int = 0) -> bool:
+    """Whether the service has read all its inputs, and published all it decided.
+
+    ``control_records``: how many offsets at a partition's end hold no data, which no position moves over.
+    """
     places = [Place(topic.name, partition) for topic in service.reads for partition in range(topic.partitions)]
     extents = await KafkaLog({"bootstrap_servers": bootstrap}).extents(places)
     connection = await asyncpg.connect(dsn, server_settings={"search_path": service.name})
@@ -92,13 +95,19 @@ async def caught_up(bootstrap: str, dsn: str, service: Service[Any]) -> bool:
     finally:
         await connection.close()
     at = {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
-    return published and all(at.get(tuple(place), 0) >= extent.end for place, extent in extents.items())
+    return published and all(
+        at.get(tuple(place), 0) + control_records >= extent.end for place, extent in extents.items()
+    )
 
 
-async def run_until_caught_up(bootstrap: str, dsn: str, service: Service[Any], **options: Any) -> None:
+async def run_until_caught_up(
+    bootstrap: str, dsn: str, service: Service[Any], *, control_records: int = 0, **options: Any
+) -> None:
     """Runs one instance, lets it finish its work, and ends it in an orderly way."""
     async with running(service, bootstrap, dsn, **options):
-        await wait_until(lambda: caught_up(bootstrap, dsn, service), CAUGHT_UP_WITHIN_S)
+        await wait_until(
+            lambda: caught_up(bootstrap, dsn, service, control_records=control_records), CAUGHT_UP_WITHIN_S
+        )
 
 
 async def rows(dsn: str, schema: str, query: str, *arguments: object) -> list[tuple[Any, ...]]:
