@@ -102,12 +102,12 @@ def tally(name: str, shape: str = "grouped", **changes: Any) -> Service[Buckets]
         "decide": decide,
         "fold": fold,
         "store": BucketStore(),
+        "dead_letters": dead_letters_topic(name),
         "keys": lambda received: (received.key,) if isinstance(received, Received) else (),
     }
     return Service(
         name=name,
         shape=shape,
-        dead_letters=dead_letters_topic(name),
         **{**facts, **changes},
     )
 
