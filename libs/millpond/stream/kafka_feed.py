@@ -88,7 +88,10 @@ class KafkaFeed:
         return {Place(p.topic, p.partition): [record_from(raw) for raw in raws] for p, raws in batches.items()}
 
     def assigned(self) -> frozenset[Place]:
-        return frozenset(Place(p.topic, p.partition) for p in self._consumer.assignment())
+        # Only what exists: a topic that was deleted and comes back is another log, and has to be looked at anew.
+        consumer, assigned = self._consumer, self._consumer.assignment()
+        existing = {topic: consumer.partitions_for_topic(topic) or () for topic in {p.topic for p in assigned}}
+        return frozenset(Place(p.topic, p.partition) for p in assigned if p.partition in existing[p.topic])
 
     def on_reassignment(self, forget: Callable[[], None]) -> None:
         self._reassignment.forget = forget

@@ -155,8 +155,11 @@ class Reader:
             self.forget(place)
 
     async def _adopt(self) -> None:
-        """Loads where the new places are, and goes there."""
-        new = sorted(self._feed.assigned() - self._readings.keys())
+        """Loads where the new places are, and goes there; forgets those that are gone."""
+        assigned = self._feed.assigned()
+        for place in self._readings.keys() - assigned:
+            self.forget(place)
+        new = sorted(assigned - self._readings.keys())
         if not new:
             return
         positions = await self._database.positions(new)
