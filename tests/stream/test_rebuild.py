@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from millpond.events.deadletters import DeadLetterEvent
 from millpond.events.envelope import Envelope, encode
+from millpond.events.topics import OPERATOR_COMMANDS
+from millpond.stream.kafka_log import KafkaLog
 from millpond.stream.outlet import ce_time, partition_of
+from millpond.stream.rebuild_postgres import rebuild_database
 from millpond.stream.record import ITEM, Record
 from millpond.stream.service import Service
-from stream.disasters import copied, millpond, rows, run_until_caught_up, said
+from millpond_cli.letters import letter_event
+from stream import operators
+from stream.disasters import caught_up, copied, millpond, rows, run_until_caught_up, said
+from stream.in_process import running
+from stream.operators import OPERATOR, signed
 from stream.pairs import PARTITIONS, Half, Paired, paired_topic, pairs
-from stream.tally import levels_topic, tally
+from stream.poisons import drop, put
+from stream.tally import drops_topic, levels_topic, tally
 from stream.topics_made import FIRST_STAMP_MS, applied_once, create_topics, levels, new_name, produce, rain, read_all
-from stream.workers import Workers
+from stream.workers import Workers, wait_until
 
 FALLS = 150
 
@@ -165,3 +175,65 @@ async def _knows_all_that_the_lost_one_knew(case: Case, rebuilt: str, lost: str)
         found = await rows(rebuilt, case.service.name, query, topics)
         assert found
         assert found == await rows(lost, case.service.name, query, topics), query
+
+
+async def test_what_was_skipped_and_readmitted_by_command_is_known_again_and_not_done_again(
+    kafka_bootstrap: str, database: str
+) -> None:
+    name = new_name()
+    narrow = tally(name, reads=(drops_topic(name, value_bytes_max=100),))
+    wide = tally(name)
+    topic, letters = wide.reads[0].name, wide.dead_letters.name
+    await create_topics(kafka_bootstrap, wide)
+    large = drop("large", bucket="b" * 100)
+    await put(kafka_bootstrap, topic, [drop("a"), large, drop("a", amount=7), replace(large, value=None), drop("z")])
+
+    async def told(count: int) -> list[DeadLetterEvent]:
+        async def enough() -> bool:
+            return len(await read_all(kafka_bootstrap, letters)) >= count
+
+        await wait_until(enough, 40)
+        found = map(letter_event, await read_all(kafka_bootstrap, letters))
+        return sorted((event for event in found if event is not None), key=lambda event: event.offset)
+
+    async with running(narrow, kafka_bootstrap, database, operators=(OPERATOR,)):
+        (too_large,) = await told(1)
+        first_skip = signed(operators.skip(too_large, 1))
+        await operators.publish(kafka_bootstrap, first_skip)
+        # Behind it an item with other bytes goes aside, and the next poison stops the partition.
+        no_value = (await told(4))[-1]
+        await operators.publish(kafka_bootstrap, signed(operators.skip(no_value, 2)))
+        await told(5)
+    async with running(wide, kafka_bootstrap, database, operators=(OPERATOR,)):
+        # One can be read now; the other still can't, and goes aside.
+        await operators.publish(
+            kafka_bootstrap, *(signed(operators.readmit(event, 3 + n)) for n, event in enumerate((too_large, no_value)))
+        )
+        await told(8)
+        await wait_until(lambda: caught_up(kafka_bootstrap, database, wide), 40)
+    before = await read_all(kafka_bootstrap, letters)
+    log = KafkaLog({"bootstrap_servers": kafka_bootstrap})
+    queries = (
+        "SELECT * FROM dead_letters ORDER BY 1, 2, 3",
+        "SELECT * FROM operator_nonces ORDER BY 1, 2, 3",
+        f"SELECT * FROM items WHERE topic = '{topic}' OR identity LIKE '%/{name}/%' ORDER BY 1, 2",
+        "SELECT * FROM buckets ORDER BY 1",
+        f"SELECT * FROM positions WHERE topic = '{topic}' AND next_offset > 0 ORDER BY 1, 2",
+        "SELECT * FROM outbox ORDER BY number",
+    )
+    with copied(database) as lost:
+        # No backup at all: there is a log, and nothing else.
+        await rows(lost, name, f"DROP SCHEMA {name} CASCADE")
+        replaced = await rebuild_database(wide, lost, log, now=datetime.now(UTC))
+        assert replaced.kept_as is None
+        for query in queries:
+            found = await rows(lost, name, query)
+            assert found, query
+            assert found == await rows(database, name, query), query
+        async with running(wide, kafka_bootstrap, lost, operators=(OPERATOR,)):
+            await operators.publish(kafka_bootstrap, first_skip)
+            await produce(kafka_bootstrap, name, rain(20))
+            await wait_until(
+                lambda: caught_up(kafka_bootstrap, lost, replace(wide, reads=(*wide.reads, OPERATOR_COMMANDS))), 40
+            )
+    assert await read_all(kafka_bootstrap, letters) == before

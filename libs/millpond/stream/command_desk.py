@@ -125,7 +125,7 @@ class CommandDesk:
 
         As an item it must still be the first: its source may have sent it twice, and both may have been readmitted.
         """
-        original = _original(event)
+        original = original_record(event)
         topic = self._reads.get(event.topic)
         if topic is None:
             arrival: Arrival | Poison = Poison("unknown_type", "The service no longer reads its topic.")
@@ -171,7 +171,9 @@ def _base64(raw: bytes | None) -> str | None:
     return None if raw is None else b64encode(raw).decode()
 
 
-def _original(event: ReAdmitted) -> Record:
+def original_record(event: ReAdmitted) -> Record:
+    """The record that was readmitted, as it stood at its old place."""
+
     def unpacked(text: str | None) -> bytes | None:
         return None if text is None else b64decode(text)
 

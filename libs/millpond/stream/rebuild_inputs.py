@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from millpond.errors import MillpondError
+from millpond.events.deadletters import ReAdmitted
 from millpond.events.operator_commands import OperatorCommanded
 from millpond.events.topic import Topic
 from millpond.events.topics import OPERATOR_COMMANDS
 from millpond.identity import ReadmitRecord, SkipRecord
+from millpond.stream.command_desk import original_record
 from millpond.stream.database import Item
 from millpond.stream.log import Log
-from millpond.stream.plan import Arrival, Plan, plan_batch
+from millpond.stream.plan import Arrival, Plan, arrive, parsed_headers, plan_batch
 from millpond.stream.position import Extent, Position
 from millpond.stream.postgres import PostgresDatabase
 from millpond.stream.record import Place, Record
@@ -58,16 +60,17 @@ async def read_inputs(
     extents = await log.extents(list(covered))
     positions: dict[Place, Position] = {}
     items = read = 0
-    for place, stop in sorted(covered.items()):
+    # Readmissions last: which of two records with one identity came first is known by then.
+    for place, stop in sorted(covered.items(), key=lambda each: (each[0].topic == service.dead_letters.name, each)):
         topic = topics.get(place.topic)
         if topic is None or (place.topic in anew and topic is not OPERATOR_COMMANDS):
             continue  # no longer read, or read from the beginning
         walk = _Walk(service.name, topic, place, extents[place], stop)
         async for plan in walk.plans(database, log):
-            arrivals = [each for each in plan.arrivals if not walk.lost_as_conflict(each)]
+            arrivals = plan.arrivals
             if place.topic in anew:
-                arrivals = [each for each in arrivals if _is_about_a_letter(service.name, each)]
-            items += await _remember(database, arrivals, commands)
+                arrivals = tuple(each for each in arrivals if _is_about_a_letter(service.name, each))
+            items += await _remember(database, topics, arrivals, commands)
             read += len(plan.records)
             told(read)
         if place.topic not in anew:
@@ -84,13 +87,13 @@ class _Walk:
         self._place = place
         self._extent = extent
         self._stop = stop
-        self._conflicts: set[int] = set()
         self.position = Position(min(extent.beginning, stop))
 
     async def plans(self, database: PostgresDatabase, log: Log) -> AsyncIterator[Plan]:
         """As the lost process saw them, by the letters that it has published. Raises ``InputStops``."""
-        known = await database.dead_letters_from(self._place, 0)
-        self._conflicts = {offset for offset, letter in known.items() if letter.reason == "conflict"}
+        letters = await database.dead_letters_from(self._place, 0)
+        # A command that was refused can be read: as an item it was seen, and a repeat of it is dropped.
+        known = {offset: letter for offset, letter in letters.items() if letter.reason != "refused_command"}
         batch: list[Record] = []
         async for record in log.read(self._place, self.position.next_offset, self._stop):
             batch.append(record)
@@ -115,10 +118,6 @@ class _Walk:
         self.position = plan.after
         return plan
 
-    def lost_as_conflict(self, arrival: Arrival) -> bool:
-        """Whether another record with this item's identity came first, perhaps in another partition."""
-        return arrival.record.offset in self._conflicts
-
 
 def _is_about_a_letter(service: str, arrival: Arrival) -> bool:
     event = arrival.received.event
@@ -129,10 +128,25 @@ def _is_about_a_letter(service: str, arrival: Arrival) -> bool:
     )
 
 
+def _items(topics: Mapping[str, Topic], arrival: Arrival) -> Iterator[Item]:
+    """The record's own identity, and that of a record that it readmits."""
+    if arrival.item is not None:
+        yield arrival.item
+    event = arrival.received.event
+    if isinstance(event, ReAdmitted) and event.topic in topics:
+        original = original_record(event)
+        arrived = arrive(topics[event.topic], original, parsed_headers(original))
+        if isinstance(arrived, Arrival) and arrived.item is not None:
+            yield arrived.item
+
+
 async def _remember(
-    database: PostgresDatabase, arrivals: Sequence[Arrival], commands: Collection[tuple[str, int]]
+    database: PostgresDatabase,
+    topics: Mapping[str, Topic],
+    arrivals: Sequence[Arrival],
+    commands: Collection[tuple[str, int]],
 ) -> int:
-    items: list[Item] = [each.item for each in arrivals if each.item is not None]
+    items = [item for each in arrivals for item in _items(topics, each)]
     carried_out = [
         (event.signer, each.received.topic, each.received.key, nonce)
         for each in arrivals
