@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -11,13 +11,15 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
 from millpond.events.envelope import CE_ID, decode
+from millpond.stream import backoff
 from millpond.stream import source as module
-from millpond.stream.log import Outbound, SendFailed
-from millpond.stream.memory_log import MemoryLog, MemoryPublisher
+from millpond.stream.log import Publisher
+from millpond.stream.memory_log import MemoryLog
 from millpond.stream.outlet import OutgoingTooLarge, partition_of
 from millpond.stream.record import ITEM, Place, Record, content_hash
 from millpond.stream.source import ITEM_BYTES, NotAcknowledged, NotObservable, Observed, Source
 from millpond.telemetry.metrics import Metrics
+from stream.flaky import Broker
 from stream.tally import Drop, drops_topic, levels_topic
 
 DROPS = drops_topic("tally")
@@ -45,59 +47,9 @@ def once(names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-class Broker:
-    """A log in memory behind publishers that fail on command."""
-
-    def __init__(self, log: MemoryLog) -> None:
-        self.log = log
-        self.opened = 0
-        self.closed = 0
-        # How each send goes, by its turn: "refuse" before it is written, "lose" the acknowledgement after it is.
-        self.faults: dict[int, str] = {}
-        self.sends: list[int] = []
-        self.sent = asyncio.Event()
-        self.answers = asyncio.Event()
-        self.answers.set()
-
-    async def open(self) -> BrokerPublisher:
-        self.opened += 1
-        return BrokerPublisher(self)
-
-
-class BrokerPublisher:
-    """Must not be used again after a failure, as the port says: not where it failed, and elsewhere only until it is known."""
-
-    def __init__(self, broker: Broker) -> None:
-        self.broker = broker
-        self.inner = MemoryPublisher(broker.log)
-        self.broken: set[Place] = set()
-
-    async def send(self, place: Place, records: Sequence[Outbound]) -> Awaitable[int]:
-        assert place not in self.broken
-        fault = self.broker.faults.get(len(self.broker.sends))
-        self.broker.sends.append(len(records))
-        if fault == "refuse":
-            self.broken.add(place)
-            raise SendFailed(place=place, cause="refused")
-        acknowledged = await self.inner.send(place, records)
-        self.broker.sent.set()
-
-        async def answer() -> int:
-            await self.broker.answers.wait()
-            if fault == "lose":
-                self.broken.add(place)
-                raise SendFailed(place=place, cause="connection lost")
-            return await acknowledged
-
-        return answer()
-
-    async def close(self) -> None:
-        self.broker.closed += 1
-
-
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "RETRY_FIRST_S", 0.001)
+    monkeypatch.setattr(backoff, "FIRST_S", 0.001)
     monkeypatch.setattr(module, "CLOSE_S", 0.2)
 
 
@@ -170,12 +122,12 @@ async def test_the_callers_trace_goes_along(log: MemoryLog, broker: Broker) -> N
     assert decode(untraced.headers).traceparent is None
 
 
-@pytest.mark.parametrize("fault", ["refuse", "lose"])
+@pytest.mark.parametrize("fault", ["before", "after"])
 @pytest.mark.parametrize("turn", range(5))
 async def test_after_a_failure_the_rest_goes_out_again_in_order(
     log: MemoryLog, broker: Broker, fault: str, turn: int
 ) -> None:
-    broker.faults = {turn: fault}
+    broker.fault = {turn: fault}.get
     async with opened(broker) as source:
         for first in range(0, 40, 10):
             await source.publish([drop(number) for number in range(first, first + 10)])
@@ -185,12 +137,25 @@ async def test_after_a_failure_the_rest_goes_out_again_in_order(
 
 
 async def test_failure_after_failure_loses_nothing(log: MemoryLog, broker: Broker) -> None:
-    broker.faults = {turn: ("refuse", "lose")[turn // 3 % 2] for turn in range(0, 60, 3)}
+    broker.fault = {turn: ("before", "after")[turn // 3 % 2] for turn in range(0, 60, 3)}.get
     async with opened(broker) as source:
         await asyncio.gather(*(source.publish([drop(n, bucket=f"b{n % 7}")]) for n in range(200)))
     for bucket in range(7):
         own = [f"drop-{n}" for n in range(200) if n % 7 == bucket]
         assert [item for item in once(items(log, f"b{bucket}")) if item in own] == own
+
+
+async def test_a_place_that_always_fails_does_not_starve_the_others(log: MemoryLog, broker: Broker) -> None:
+    refused = place_of("refused")
+    broker.refuses = refused
+    assert place_of("b") != refused
+    async with opened(broker, patience_s=1.0) as source:
+        hopeless = asyncio.create_task(source.publish([drop(0, bucket="refused")]))
+        for number in range(1, 30):
+            await source.publish([drop(number)])
+        with pytest.raises(NotAcknowledged):
+            await hopeless
+    assert once(items(log)) == [f"drop-{number}" for number in range(1, 30)]
 
 
 async def test_the_first_of_a_new_publisher_goes_alone(broker: Broker) -> None:
@@ -276,7 +241,7 @@ async def test_closing_tells_those_it_could_not_serve(broker: Broker) -> None:
 
 
 async def test_a_source_that_broke_tells_its_callers(broker: Broker) -> None:
-    async def breaks() -> BrokerPublisher:
+    async def breaks() -> Publisher:
         raise ZeroDivisionError("a bug")
 
     source = await Source("rain", breaks, Metrics(service="rain")).__aenter__()

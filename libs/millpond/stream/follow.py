@@ -12,6 +12,7 @@ import structlog
 
 from millpond.errors import MillpondError
 from millpond.events.topic import Topic
+from millpond.stream.backoff import backoff_s
 from millpond.stream.cursor import Cursor
 from millpond.stream.database import DeadLetter
 from millpond.stream.decision import Received
@@ -23,7 +24,6 @@ from millpond.stream.record import Place
 from millpond.telemetry.metrics import Metrics
 
 POLL_S = 0.05
-AWAY_FIRST_S = 0.1
 AWAY_MAX_S = 2.0
 
 FollowState = Mapping[Place, Position]
@@ -147,7 +147,7 @@ class Follow:
             try:
                 plans = await self._reader.plans(POLL_S)
             except LogAway as away:
-                wait_s = min(AWAY_FIRST_S * 2 ** min(away_for, 20), AWAY_MAX_S)
+                wait_s = backoff_s(away_for, longest_s=AWAY_MAX_S)
                 away_for += 1
                 log.warning("away", cause=str(away), wait_s=wait_s)
                 self._reader.forget_all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Sequence
 
 from millpond.stream.log import Outbound, Publisher
@@ -25,12 +26,10 @@ class PrimedPublisher:
         next_offset = await (await self._publisher.send(place, records[:1]))
         self._primed.add(place)
         if len(records) == 1:
-            return _resolved(next_offset)
+            done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+            done.set_result(next_offset)
+            return done
         return await self._publisher.send(place, records[1:])
 
     async def close(self) -> None:
         await self._publisher.close()
-
-
-async def _resolved(next_offset: int) -> int:
-    return next_offset

@@ -16,6 +16,7 @@ from millpond.errors import MillpondError
 from millpond.events.envelope import TRACEPARENT, Envelope, encode
 from millpond.events.event import Event
 from millpond.events.topic import Topic, Written
+from millpond.stream.backoff import backoff_s
 from millpond.stream.log import Outbound, Publisher, SendFailed
 from millpond.stream.outlet import OutgoingTooLarge, ce_time, partition_of
 from millpond.stream.primed import PrimedPublisher
@@ -29,8 +30,9 @@ QUEUE_BYTES_MAX = 64 * 1_048_576
 ITEM_BYTES = 2_048
 # Items of one place that are sent, and acknowledged, together.
 BATCH_ITEMS_MAX = 1_000
-RETRY_FIRST_S = 0.1
 RETRY_MAX_S = 5.0
+# How long a publisher that failed at one place may still acknowledge what it has under way at others.
+UNDER_WAY_S = 1.0
 # How long a caller waits for Kafka before it is told "not acknowledged".
 PATIENCE_S = 30.0
 # How long a stopping source waits for what is under way.
@@ -207,44 +209,59 @@ class Source:
             before = self._acknowledged_ever
             try:
                 await self._serve()
-            except* SendFailed as failed:
+            except SendFailed as failed:
                 failures = 0 if self._acknowledged_ever > before else failures + 1
-                wait_s = min(RETRY_FIRST_S * 2 ** min(failures, 20), RETRY_MAX_S)
+                wait_s = backoff_s(failures, longest_s=RETRY_MAX_S)
                 self._metrics.add("millpond_stream_relay_restarts_total")
-                log.warning("source_starts_again", cause=str(failed.exceptions[0]), wait_s=wait_s)
+                log.warning("source_starts_again", cause=str(failed), wait_s=wait_s)
                 await asyncio.sleep(wait_s)
 
     async def _serve(self) -> None:
-        """One publisher's life. Each place has a task; the first that fails ends them all, and the publisher."""
+        """One publisher's life, with a task for each place. Raises what the first of them failed with."""
         publisher = PrimedPublisher(await self._open_publisher())
+        broken = asyncio.Event()
+        draining: dict[Place, asyncio.Task[None]] = {}
         try:
-            async with asyncio.TaskGroup() as tasks:
-                served: set[Place] = set()
-                while True:
-                    for place in self._queues.keys() - served:
-                        served.add(place)
-                        tasks.create_task(self._drain(place, publisher))
-                    self._new_place.clear()
-                    await self._new_place.wait()
+            while not broken.is_set():
+                for place in self._queues.keys() - draining.keys():
+                    draining[place] = asyncio.create_task(self._drain(place, publisher, broken))
+                self._new_place.clear()
+                await self._new_place.wait()
+            # What others have under way is still acknowledged: a place that always fails must not starve them.
+            await asyncio.wait(draining.values(), timeout=UNDER_WAY_S)
         finally:
+            for task in draining.values():
+                task.cancel()
+            outcomes = await asyncio.gather(*draining.values(), return_exceptions=True)
             await publisher.close()
+        raise next(each for each in outcomes if isinstance(each, Exception))
 
-    async def _drain(self, place: Place, publisher: Publisher) -> None:
+    async def _drain(self, place: Place, publisher: Publisher, broken: asyncio.Event) -> None:
         # What comes while a batch is under way makes the next one: batches grow with the load, and order needs no thought.
         queue, news = self._queues[place], self._news[place]
-        while True:
-            if not queue:
-                news.clear()
-                await news.wait()
-                continue
-            batch = list(islice(queue.values(), BATCH_ITEMS_MAX))
-            await (await publisher.send(place, [each.outbound for each in batch]))
-            self._acknowledged_ever += len(batch)
-            self._metrics.add("millpond_stream_relay_published_total", len(batch), topic=place.topic)
-            for each in batch:
-                self._take_out(place, each)
-                if not each.acknowledged.done():
-                    each.acknowledged.set_result(None)
+        try:
+            while not broken.is_set():
+                if queue:
+                    batch = list(islice(queue.values(), BATCH_ITEMS_MAX))
+                    await (await publisher.send(place, [each.outbound for each in batch]))
+                    self._acknowledge(place, batch)
+                else:
+                    news.clear()
+                    await news.wait()
+        except Exception:
+            broken.set()
+            self._new_place.set()
+            for each in self._news.values():
+                each.set()
+            raise
+
+    def _acknowledge(self, place: Place, batch: Sequence[_Waiting]) -> None:
+        self._acknowledged_ever += len(batch)
+        self._metrics.add("millpond_stream_relay_published_total", len(batch), topic=place.topic)
+        for each in batch:
+            self._take_out(place, each)
+            if not each.acknowledged.done():
+                each.acknowledged.set_result(None)
 
 
 def _is_acknowledged(waiting: _Waiting) -> bool:
