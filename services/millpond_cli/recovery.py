@@ -45,7 +45,12 @@ class ServiceDiffers(MillpondError):
 def rebuild(
     service: ServiceName,
     build: Build = None,
-    anyway: Annotated[bool, typer.Option("--anyway", help="Also if the database doesn't look behind.")] = False,
+    anyway: Annotated[
+        bool,
+        typer.Option(
+            "--anyway", help="Also if the database doesn't look behind, or not all of a decision was published."
+        ),
+    ] = False,
     bootstrap_servers: BootstrapServers = None,
 ) -> None:
     """Make a service's database anew from what it has published; the old one is renamed and kept."""
@@ -141,6 +146,10 @@ def _report(console: Console, name: str, service: Service[Any], replaced: Replac
         + ("All inputs are read anew from the beginning. " if service.rebuild_reads_from == "beginning" else "")
         + (f"The old schema is kept as {replaced.kept_as}." if replaced.kept_as else "There was no schema before.")
     )
+    for first, last in rebuilt.torn:
+        console.print(
+            f"Numbers {first} to {last} were decided and never published; the database that had them is lost."
+        )
     if rebuilt.unlike:
         console.print(f"{rebuilt.unlike} records would be sent with other bytes by this version: never resend them.")
 

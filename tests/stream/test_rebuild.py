@@ -16,12 +16,13 @@ from millpond.events.envelope import Envelope, encode
 from millpond.events.topics import OPERATOR_COMMANDS
 from millpond.stream.kafka_log import KafkaLog
 from millpond.stream.outlet import ce_time, partition_of
+from millpond.stream.rebuild import TransactionTorn
 from millpond.stream.rebuild_postgres import rebuild_database
-from millpond.stream.record import ITEM, Record
+from millpond.stream.record import ITEM, OUTBOX, READ, OutboxNumber, Record
 from millpond.stream.service import Service
 from millpond_cli.letters import letter_event
 from stream import operators
-from stream.disasters import caught_up, copied, millpond, rows, run_until_caught_up, said
+from stream.disasters import caught_up, copied, lose_tail, millpond, rows, run_until_caught_up, said
 from stream.in_process import running
 from stream.operators import OPERATOR, signed
 from stream.pairs import PARTITIONS, Half, Paired, paired_topic, pairs
@@ -237,3 +238,32 @@ async def test_what_was_skipped_and_readmitted_by_command_is_known_again_and_not
                 lambda: caught_up(kafka_bootstrap, lost, replace(wide, reads=(*wide.reads, OPERATOR_COMMANDS))), 40
             )
     assert await read_all(kafka_bootstrap, letters) == before
+
+
+async def test_what_was_decided_at_once_and_published_in_part_is_not_passed_in_silence(
+    kafka_bootstrap: str, database: str
+) -> None:
+    name = new_name()
+    service, topic, log = tally(name), levels_topic(name), KafkaLog({"bootstrap_servers": kafka_bootstrap})
+    await create_topics(kafka_bootstrap, service)
+    await produce(kafka_bootstrap, name, rain(FALLS, spread=True))
+    await run_until_caught_up(kafka_bootstrap, database, service)
+    whole = await read_all(kafka_bootstrap, topic)
+    # Database and relay died at once: the last record of one partition, decided together with others, was never sent.
+    numbers = {OutboxNumber.from_header(record.header(OUTBOX) or b"").number: record for record in whole}
+    last = {record.partition: number for number, record in sorted(numbers.items())}
+    torn = next(
+        number
+        for number in last.values()
+        if {number - 1, number + 1} <= numbers.keys()
+        and numbers[number - 1].header(READ) == numbers[number].header(READ) == numbers[number + 1].header(READ)
+    )
+    await lose_tail(kafka_bootstrap, topic, whole, lambda record: record != numbers[torn])
+    await rows(database, name, f"DROP SCHEMA {name} CASCADE")
+
+    with pytest.raises(TransactionTorn, match=f"numbers {torn} to {torn} "):
+        await rebuild_database(service, database, log, now=datetime.now(UTC))
+    assert not await rows(database, name, f"SELECT WHERE to_regnamespace('{name}') IS NOT NULL")
+
+    replaced = await rebuild_database(service, database, log, now=datetime.now(UTC), anyway=True)
+    assert replaced.rebuilt.torn == [(torn, torn)]

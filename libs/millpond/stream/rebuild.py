@@ -20,7 +20,7 @@ from millpond.stream.postgres_transaction import PostgresTransaction
 from millpond.stream.rebuild_inputs import InputsRead, read_inputs
 from millpond.stream.rebuild_letters import DONE_BY_COMMAND, letter_of
 from millpond.stream.rebuild_tables import finish, is_empty, put_numbered, raise_clocks
-from millpond.stream.record import Place
+from millpond.stream.record import READ, Place
 from millpond.stream.service import Service
 from millpond.stream.starting import output_places
 
@@ -45,11 +45,18 @@ class OutputUnreadable(MillpondError):
     that wrote it, or a newer one."""
 
 
+class TransactionTorn(MillpondError):
+    """{service} decided numbers {numbers} together with what is published beside them, but they never reached the log,
+    and the database that held them is lost. Their inputs count as done. Restore a newer backup if there is one; else
+    rebuild --anyway, and make good for them by hand."""
+
+
 @dataclass(frozen=True)
 class Rebuilt:
     """What a rebuild did. ``positions``: per input the offset at which the service goes on; the others are read anew.
 
     ``unlike``: how many records this version would send with other bytes; a resend of them would not be the same.
+    ``torn``: first and last number of each stretch that is missing within what was decided at once.
     """
 
     records: int
@@ -59,6 +66,7 @@ class Rebuilt:
     items: int
     positions: dict[Place, int]
     progress: dict[Place, RelayProgress]
+    torn: list[tuple[int, int]]
 
 
 @dataclass
@@ -75,18 +83,27 @@ class _Found:
     # By whom and with which nonce something was done about a dead letter.
     commands: set[tuple[str, int]] = field(default_factory=set)
     timer_scopes: dict[str, Place] = field(default_factory=dict)
+    torn: list[tuple[int, int]] = field(default_factory=list)
+    last_read: bytes | None = None
 
 
 class Rebuild(Generic[State]):
     """Rebuilds one service's empty database. ``told`` hears what is being done, and how many records that were so far."""
 
     def __init__(
-        self, service: Service[State], database: PostgresDatabase, log: Log, told: Told = lambda *_: None
+        self,
+        service: Service[State],
+        database: PostgresDatabase,
+        log: Log,
+        told: Told = lambda *_: None,
+        *,
+        anyway: bool = False,
     ) -> None:
         self._service = service
         self._database = database
         self._log = log
         self._told = told
+        self._anyway = anyway
         self._topics = {topic.name: topic for topic in (*service.writes, service.dead_letters)}
         self._found = _Found()
         self._memory: State | None = None
@@ -94,8 +111,8 @@ class Rebuild(Generic[State]):
     async def run(self) -> Rebuilt:
         """Folds the outputs, then sets the positions. Nothing may write to the outputs meanwhile.
 
-        Raises ``DatabaseNotEmpty``, ``NothingToFold``, ``OutputMissing``, ``OutputUnreadable``, ``InputStops``,
-        ``LogAway`` and ``DatabaseAway``; the schema is then to be thrown away.
+        Raises ``DatabaseNotEmpty``, ``NothingToFold``, ``OutputMissing``, ``OutputUnreadable``, ``TransactionTorn``,
+        ``InputStops``, ``LogAway`` and ``DatabaseAway``; the schema is then to be thrown away.
         """
         if self._service.fold is None:
             raise NothingToFold(service=self._service.name)
@@ -114,6 +131,10 @@ class Rebuild(Generic[State]):
         if waiting:
             await self._take(waiting)
         found = self._found
+        # A service that reads its inputs anew decides what is missing when it comes to it.
+        if found.torn and self._service.rebuild_reads_from == "covered" and not self._anyway:
+            numbers = ", ".join(f"{first} to {last}" for first, last in found.torn)
+            raise TransactionTorn(service=self._service.name, numbers=numbers)
         inputs = await read_inputs(
             self._service, self._database, self._log, found.covered, found.commands, lambda n: self._told("read", n)
         )
@@ -127,7 +148,9 @@ class Rebuild(Generic[State]):
     def _rebuilt(self, inputs: InputsRead, progress: dict[Place, RelayProgress]) -> Rebuilt:
         positions = {place: position.next_offset for place, position in sorted(inputs.positions.items())}
         found = self._found
-        return Rebuilt(found.records, found.unlike, found.highest, found.letters, inputs.items, positions, progress)
+        return Rebuilt(
+            found.records, found.unlike, found.highest, found.letters, inputs.items, positions, progress, found.torn
+        )
 
     async def _take(self, batch: Sequence[Published]) -> None:
         """One transaction: the rows as they were, and what they mean."""
@@ -141,6 +164,8 @@ class Rebuild(Generic[State]):
             await transaction.put_dead_letters(letters)
         found = self._found
         for published in batch:
+            self._look_for_tear(published)
+            found.highest = published.number
             found.unlike += not published.is_sent_alike(self._service.name)
             found.as_of_ms = max(found.as_of_ms, published.record.timestamp_ms)
             for place, offset in published.covered.items():
@@ -148,8 +173,17 @@ class Rebuild(Generic[State]):
         found.commands |= {(event.signer, event.nonce) for event in events if isinstance(event, DONE_BY_COMMAND)}
         found.letters += len(letters)
         found.records += len(batch)
-        found.highest = batch[-1].number
         self._told("folded", found.records)
+
+    def _look_for_tear(self, published: Published) -> None:
+        """Numbers missing between two records of one transaction were never published.
+
+        Between two transactions they may be those of one that was rolled back; what the last one lacks can't be seen.
+        """
+        found, read = self._found, published.record.header(READ)
+        if read is not None and read == found.last_read and published.number > found.highest + 1:
+            found.torn.append((found.highest + 1, published.number - 1))
+        found.last_read = read
 
     def _received(self, published: Published) -> Received:
         record = published.record

@@ -45,8 +45,8 @@ async def rebuild_database(
 ) -> Replaced:
     """Rebuilds beside the old schema, and swaps the two at the end: whatever happens before, nothing has changed.
 
-    ``anyway``: also if the old one doesn't look behind. Raises ``ServiceRunning``, ``DatabaseWhole``, ``LogBehind``,
-    and what ``Rebuild.run`` raises.
+    ``anyway``: also if the old one doesn't look behind, or if a transaction was published in part.
+    Raises ``ServiceRunning``, ``DatabaseWhole``, ``LogBehind``, and what ``Rebuild.run`` raises.
     """
     await check_topics(service.name, (*service.reads, *service.writes, service.dead_letters), log)
     async with connected(dsn) as connection:
@@ -59,7 +59,7 @@ async def rebuild_database(
         await connection.execute(f'DROP SCHEMA IF EXISTS "{beside}" CASCADE')
         database = await open_database(dsn, beside, service_schema=service.store.schema)
         try:
-            rebuilt = await Rebuild(service, database, log, told).run()
+            rebuilt = await Rebuild(service, database, log, told, anyway=anyway).run()
         finally:
             await database.close()
         await check_stopped(connection, service.name)
