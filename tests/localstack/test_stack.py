@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import time
+import uuid
 from pathlib import Path
 
 import asyncpg
@@ -169,6 +170,15 @@ def test_no_prerequisite_is_asked_for_that_this_start_does_not_need(
     own_stack("anvil")  # downloads it, where it is not there yet
     monkeypatch.setenv("PATH", str(run_directory))
     assert own_stack("anvil").anvil.answers()
+
+
+def test_a_cluster_id_may_begin_with_a_dash(run_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One random id in 64 does; the tool that formats the storage took it for an option."""
+    monkeypatch.setattr(uuid, "uuid4", lambda: uuid.UUID(bytes=b"\xf8" + bytes(15)))
+    with LocalStack(run_directory / "dash", ("kafka",)) as stack:
+        described = next(stack.directory.rglob("meta.properties")).read_text()
+    stack.discard()
+    assert "cluster.id=-" in described
 
 
 def test_a_component_that_fails_leaves_nothing_running(own_stack: OwnStack) -> None:

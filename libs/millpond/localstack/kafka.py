@@ -117,7 +117,8 @@ class KafkaProcess(GuardedProcess):
     def _format(self) -> None:
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         command = ["java", *JVM, "-cp", self._tools.kafka_classpath(), "kafka.tools.StorageTool", "format"]
-        command += ["--standalone", "-t", cluster, "-c", str(self.directory / "server.properties")]
+        # With "=": one id in 64 begins with a dash, and would be taken for an option.
+        command += ["--standalone", f"--cluster-id={cluster}", "-c", str(self.directory / "server.properties")]
         status, output = complete(command, seconds_max=FORMAT_SECONDS_MAX)
         if status:
             raise ComponentFailed(
