@@ -55,6 +55,15 @@ def kafka_bootstrap(stack: LocalStack) -> str:
     return stack.kafka.bootstrap_servers
 
 
+@pytest.fixture(scope="session")
+def impatient_kafka(run_directory: Path) -> Iterator[str]:
+    """A Kafka that lets a member name a session of less than 6 s: a test with thirty deaths can't wait 10 s for each."""
+    settings = {"group.min.session.timeout.ms": "500"}
+    with LocalStack(run_directory / "impatient", ("kafka",), kafka_settings=settings) as stack:
+        yield stack.kafka.bootstrap_servers
+    stack.discard()
+
+
 @pytest.fixture
 def database(stack: LocalStack) -> Iterator[str]:
     """The DSN of an empty database, dropped after the test together with whoever is still connected."""

@@ -89,7 +89,7 @@ def act_as_told(environment: dict[str, str]) -> None:
         _at(POINTS[name], _Death(int(times)).come)
     if "STAGE_WAIT" in environment:
         name, _, file = environment["STAGE_WAIT"].partition(":")
-        _at(POINTS[name], _Pause(Path(file)).come)
+        _at(POINTS[name], Pause(Path(file)).come)
 
 
 class _Death:
@@ -102,7 +102,9 @@ class _Death:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-class _Pause:
+class Pause:
+    """Waits for as long as the file exists, and says so in it."""
+
     def __init__(self, file: Path) -> None:
         self._file = file
 
