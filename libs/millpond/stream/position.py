@@ -8,7 +8,7 @@ from typing import Literal
 
 from millpond.stream.record import OutboxNumber
 
-StopReason = Literal["retention", "lost_tail", "made_again", "gap", "poison", "database_went_back"]
+StopReason = Literal["retention", "lost_tail", "made_again", "gap", "poison", "database_went_back", "breaker"]
 
 STOP_SENTENCES: Mapping[StopReason, str] = {
     "retention": "Records that were never read have been deleted: the log now begins after our position. "
@@ -22,6 +22,8 @@ STOP_SENTENCES: Mapping[StopReason, str] = {
     "poison": "The record can't be read. Fix the reader, or skip it by a signed command (millpond deadletters skip).",
     "database_went_back": "The database knows less than this process already did: it was restored from a backup. "
     "Run millpond rebuild for the service.",
+    "breaker": "Most of the last records were set aside: rather our reader is wrong than all of their writers. "
+    "Look at them (millpond deadletters list), mend the reader, then start again.",
 }
 
 

@@ -24,6 +24,10 @@ STOPPED_CHECK_S = 1.0
 # How often the log's extent is compared with our positions: lag, and a tail that was lost while nothing came.
 EXTENT_CHECK_S = 5.0
 
+# The breaker: where more than this share of so many records in a row was set aside, the partition stops.
+BREAKER_RECORDS = 1_000
+BREAKER_SHARE_MAX = 0.5
+
 log = structlog.get_logger(__name__)
 
 
@@ -42,6 +46,9 @@ class Reading:
     retry_at_s: float = 0.0
     moved_at_s: float = 0.0
     paused: bool = False
+    # Of the breaker's window: records applied or set aside, and those of them that were set aside.
+    seen: int = 0
+    set_aside: int = 0
 
 
 class Positions(Protocol):
@@ -118,6 +125,18 @@ class Reader:
         self._furthest[plan.place] = plan.after.next_offset
         if plan.stop is not None:
             self._stop(plan.place, reading, plan.stop)
+        else:
+            self._check_breaker(plan, reading)
+
+    def _check_breaker(self, plan: Plan, reading: Reading) -> None:
+        reading.seen += len(plan.records)
+        reading.set_aside += len(plan.asides)
+        if reading.seen < BREAKER_RECORDS:
+            return
+        if reading.set_aside > reading.seen * BREAKER_SHARE_MAX:
+            detail = f"{reading.set_aside} of the last {reading.seen} records were set aside."
+            self._stop(plan.place, reading, Stop("breaker", detail))
+        reading.seen = reading.set_aside = 0
 
     def failed(self, place: Place, cause: Exception) -> None:
         """Goes back to the position and waits a little longer each time. Nothing of the place is skipped."""
