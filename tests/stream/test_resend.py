@@ -12,6 +12,7 @@ from stream.workers import Workers
 
 FALLS = 120
 KEPT = 7
+WHERE = "WHERE topic = $1 AND partition = 1"
 
 
 async def resend(bootstrap: str, dsn: str, name: str, shape: str = "grouped") -> Result:
@@ -100,3 +101,25 @@ async def test_a_hole_behind_which_newer_records_stand_is_not_taken_for_a_lost_t
     assert resent.exit_code == 1
     assert "lacks a record" in said(resent)
     assert await read_all(kafka_bootstrap, topic) == cut
+
+
+async def test_it_says_so_when_the_records_are_there_again_but_not_at_their_offsets(
+    kafka_bootstrap: str, database: str
+) -> None:
+    name = new_name()
+    service, topic = tally(name), levels_topic(name)
+    await create_topics(kafka_bootstrap, service)
+    await produce(kafka_bootstrap, name, rain(FALLS))
+    await run_until_caught_up(kafka_bootstrap, database, service)
+    whole = await read_all(kafka_bootstrap, topic)
+    # As if a relay had sent the last record of partition 1 twice, and both were lost.
+    await rows(database, name, f"UPDATE relay_progress SET next_offset = next_offset + 1 {WHERE}", topic.name)
+    await lose_tail(kafka_bootstrap, topic, whole, lambda r: r.partition != 1 or r.offset < KEPT)
+
+    resent = await resend(kafka_bootstrap, database, name)
+
+    assert resent.exit_code == 1
+    assert "not where they were" in said(resent)
+    assert await read_all(kafka_bootstrap, topic) == whole
+    assert "Nothing is missing" in said(await resend(kafka_bootstrap, database, name))
+    await run_until_caught_up(kafka_bootstrap, database, service)
