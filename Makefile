@@ -6,7 +6,7 @@ STAMP := $(VENV)/.lock-installed
 RUN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help venv lock check format test stack bench
+.PHONY: help venv lock check format test campaign stack bench
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -38,6 +38,9 @@ format: $(STAMP)  ## Format the code and mend what lint can mend.
 
 test: check  ## The whole suite, on a real stack.
 	$(RUN)/pytest
+
+campaign: $(STAMP)  ## Kill and freeze for long: SEED, KILLS (300), CHANGES (50) of the active one.
+	SEED=$${SEED:-$$RANDOM} KILLS=$${KILLS:-300} CHANGES=$${CHANGES:-50} $(RUN)/pytest -s tests/stream/test_kills.py tests/stream/test_takeover.py
 
 stack: $(STAMP)  ## Kafka, PostgreSQL and anvil on this machine, until Ctrl-C.
 	@exec $(RUN)/millpond stack
