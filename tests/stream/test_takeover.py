@@ -12,7 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from millpond.events.operator_commands import OperatorCommanded
+from millpond.identity import Action
 from millpond.settings.stream import TAKEOVER_S
+from millpond.stream.command_desk import CommandDesk
+from millpond.stream.database import WHOLE_SERVICE, LeaseLost
+from millpond.stream.decision import Timer
+from millpond.stream.postgres import open_database
+from millpond.stream.transact import Batch, Transactor
 from stream.staged_tally import REACHED, staged_tally
 from stream.tables import drops_counted, settled, signatures, signed_last, value
 from stream.topics_made import applied_once, create_topics, levels, new_name, produce, rain, read_all
@@ -169,6 +176,29 @@ async def test_a_standby_takes_over_from_a_frozen_one_within_5_s_and_the_frozen_
     assert await signatures(crew.dsn, crew.name, frozen.pid) == committed
     assert await crew.epoch() == epoch + 1
     await _end(crew, kafka_bootstrap, await falling.stop())
+
+
+async def test_a_tick_is_not_decided_on_the_memory_of_one_that_has_lost_the_lease(database: str) -> None:
+    """A tick moves no position: nothing but the lease stands between it and a memory that is old by now."""
+    service = staged_tally(new_name(), "single_active")
+    opened = await open_database(database, service.name, service_schema=service.store.schema)
+    async with opened.transaction() as transaction:
+        await transaction.set_timers(WHOLE_SERVICE, [Timer("dusk", 1)])
+    lost = await opened.try_lease("active", "the frozen one", 60)
+    assert lost is not None
+    await opened.release_lease(lost)
+    assert await opened.try_lease("active", "its heir", 60)
+
+    desk = CommandDesk(service.name, service.reads, service.dead_letters, verify=_never)
+    tick = Batch([], now_ms=2, scopes=[WHOLE_SERVICE], lease=lost)
+    with pytest.raises(LeaseLost):
+        await Transactor(service, opened, desk).apply(tick, {})
+    assert await opened.timers_due(2) == [WHOLE_SERVICE]
+    await opened.close()
+
+
+def _never(command: OperatorCommanded) -> Action:
+    raise AssertionError(command)
 
 
 async def test_the_active_one_changes_again_and_again_under_load(crew: Crew, kafka_bootstrap: str) -> None:
