@@ -111,24 +111,49 @@ class Host(Generic[State]):
         work: list[asyncio.Task[None]] = []
         app = AsgiFastStream(self.broker, logger=None, asgi_routes=routes(self.health))
         health = self.settings.health
-        server = _Server(Config(app, host=health.host, port=health.port, log_config=None, access_log=False))
+        # lifespan "on": an app that could not start ends the process; otherwise it would serve on, and do nothing.
+        config = Config(app, host=health.host, port=health.port, log_config=None, access_log=False, lifespan="on")
+        server = _Server(config)
+        asked_to_end = asyncio.Event()
+
+        def end() -> None:
+            asked_to_end.set()
+            server.should_exit = True
+
+        async def wait_for_kafka() -> None:
+            # FastStream's broker starts next, and can only once.
+            while not asked_to_end.is_set() and not await self._kafka_answers():
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(asked_to_end.wait(), AWAY_RETRY_S)
 
         async def start() -> None:
             work.append(asyncio.create_task(self._work(server)))
 
         async def stop() -> None:
             self._stopping.set()
-            await asyncio.wait(work, timeout=STOP_S)
+            if work:
+                await asyncio.wait(work, timeout=STOP_S)
 
+        app.on_startup(wait_for_kafka)
         app.after_startup(start)
         app.on_shutdown(stop)
         loop = asyncio.get_running_loop()
         for signal_number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(signal_number, setattr, server, "should_exit", True)
+            loop.add_signal_handler(signal_number, end)
         await server.serve()
         self.tracing.shutdown()
         if self._failure is not None:
             raise self._failure
+        if not work and not asked_to_end.is_set():
+            raise LogAway(cause="it went away while the service started")
+
+    async def _kafka_answers(self) -> bool:
+        try:
+            await self.log.partitions([topic.name for topic in self.reads])
+        except LogAway as away:
+            log.warning("away", cause=str(away), wait_s=AWAY_RETRY_S)
+            return False
+        return True
 
     async def _work(self, server: Server) -> None:
         try:
