@@ -144,8 +144,11 @@ async def test_a_database_restored_from_an_old_dump_is_rebuilt_from_the_topics_a
             "SELECT * FROM outbox ORDER BY number",
             "SELECT * FROM relay_progress WHERE last_number > 0 ORDER BY 1, 2",
             "SELECT * FROM relay_mark",
+            "SELECT * FROM timers ORDER BY 1, 2, 3",
         ):
             assert await rows(old, name, query) == await rows(database, name, query)
+        # The next number follows the highest on the log.
+        assert await rows(old, name, "SELECT last_value FROM outbox_number_seq") == [(len(published),)]
         if kind == "tally":
             await _knows_all_that_the_lost_one_knew(case, old, database)
         assert await case.published(kafka_bootstrap) == published
