@@ -55,6 +55,8 @@ GAUGES_EVERY_S = 1.0
 METADATA_MAX_AGE_MS = 10_000
 # How long a stopping process may take to finish its transaction and publish what it decided.
 STOP_S = 10.0
+# And how long its clients may then take to say goodbye: to a broker that doesn't answer they would try for 50 s.
+GOODBYE_S = 5.0
 
 Answer = TypeVar("Answer")
 log = structlog.get_logger(__name__)
@@ -140,12 +142,26 @@ class Host(Generic[State]):
         loop = asyncio.get_running_loop()
         for signal_number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signal_number, end)
-        await server.serve()
+        await self._serve_until(asked_to_end, server)
         self.tracing.shutdown()
         if self._failure is not None:
             raise self._failure
         if not work and not asked_to_end.is_set():
             raise LogAway(cause="it went away while the service started")
+
+    async def _serve_until(self, asked_to_end: asyncio.Event, server: Server) -> None:
+        """Serves until it is told to end, or the work has ended; from then on everything is bounded (incident 52)."""
+        serving = asyncio.create_task(server.serve())
+        ending = [asyncio.create_task(event.wait()) for event in (asked_to_end, self._stopping)]
+        await asyncio.wait({serving, *ending}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({serving}, timeout=STOP_S + GOODBYE_S)
+        for waiting in ending:
+            waiting.cancel()
+        if serving.done():
+            serving.result()
+            return
+        log.warning("cut_off", why="Kafka or the database did not answer while the service closed its connections")
+        serving.cancel()
 
     async def _kafka_answers(self) -> bool:
         try:
