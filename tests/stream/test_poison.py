@@ -164,3 +164,32 @@ async def test_on_a_stop_topic_the_partition_waits_at_each_poison_says_why_and_g
 
 async def has_events(bootstrap: str, name: str, count: int) -> bool:
     return len(await read_all(bootstrap, dead_letters_topic(name))) == count
+
+
+async def test_headers_and_keys_that_no_dead_letter_can_hold_are_left_at_their_place(
+    kafka_bootstrap: str, database: str
+) -> None:
+    name = new_name()
+    service = tally(name, reads=(drops_topic(name, poison="aside"),))
+    await create_topics(kafka_bootstrap, service)
+    topic = service.reads[0]
+    unknown = drop("unknown").having("ce_type", b"Flood")
+    await put(
+        kafka_bootstrap,
+        topic.name,
+        [
+            unknown.having("huge", b"h" * 900_000),
+            replace(unknown, headers=(*unknown.headers, *((str(n), b"") for n in range(20_000)))),
+            replace(unknown, key=b"k" * 900_000),
+            drop("good"),
+        ],
+    )
+    async with running(service, kafka_bootstrap, database) as instance:
+        await wait_until(lambda: has_events(kafka_bootstrap, name, 3), WITHIN_S)
+        assert instance.stops() == {}
+    assert await drops_counted(database, name) == {"b": (1, 1)}
+    events = await events_on(kafka_bootstrap, name)
+    stood = {record.offset: record for record in await read_all(kafka_bootstrap, topic)}
+    for event in events:
+        record = stood[event.offset]
+        assert event.content_hash == "0x" + content_hash(record.key, record.value).hex()

@@ -21,6 +21,8 @@ from millpond.stream.record import Place, Record
 # Kafka's own bounds.
 PARTITION_MAX = 2**31 - 1
 OFFSET_MAX = 2**63 - 1
+# Of a record that is set aside; each costs some bytes of JSON, however empty it is.
+HEADERS_MAX = 1_000
 CONFLICT_SENTENCE = "An item with this identity but other bytes came before; that one counts, this one is set aside."
 
 Verify = Callable[[OperatorCommanded], Action]
@@ -143,23 +145,30 @@ class CommandDesk:
     def _facts(self, letter: DeadLetter) -> dict[str, object]:
         # A value that doesn't fit stays in the table and at its old place; the event says how large it is.
         fits = len(letter.value or b"") <= self._dead_letters.value_bytes_max // 2
+        # A compressed batch may hold megabytes of headers: then they, too, stand at the old place only.
+        has_modest_headers = self._is_modest(b"".join(name.encode() + (value or b"") for name, value in letter.headers))
+        has_modest_headers &= len(letter.headers) <= HEADERS_MAX
         return {
             "service": self._service,
             "topic": letter.place.topic,
             "partition": letter.place.partition,
             "offset": letter.offset,
             "content_hash": "0x" + letter.content_hash.hex(),
-            "key_base64": _base64(letter.key),
+            "key_base64": _base64(letter.key) if self._is_modest(letter.key) else None,
             "value_base64": _base64(letter.value) if fits else None,
             "value_bytes": len(letter.value or b""),
-            "headers": tuple((name, _base64(value)) for name, value in letter.headers),
+            "headers": tuple((name, _base64(value)) for name, value in letter.headers) if has_modest_headers else (),
             "timestamp_ms": _in_calendar(letter.timestamp_ms),
         }
 
     def _beside(self, letter: DeadLetter, event: Event, time_ms: int) -> Announcement:
         # The same partition number as the original, where there is one, so that joins by partition still hold.
         partition = letter.place.partition if letter.place.partition < self._dead_letters.partitions else None
-        return Announcement(letter.key or b"", event, time_ms, partition)
+        key = letter.key if letter.key is not None and self._is_modest(letter.key) else b""
+        return Announcement(key, event, time_ms, partition)
+
+    def _is_modest(self, part: bytes | None) -> bool:
+        return len(part or b"") <= self._dead_letters.value_bytes_max // 16
 
 
 def _in_calendar(timestamp_ms: int) -> int:
