@@ -17,7 +17,7 @@ from millpond.stream.relay import OpenPublisher
 
 BATCH_RECORDS_MAX = 1_000
 BATCH_BYTES_MAX = 4 * 1_048_576
-# A filler is some 80 bytes: a long expired beginning is written at some hundred thousand a second.
+# A long expired beginning is written as fillers, in batches: some 70,000 a second on two busy cores.
 EXPIRED = b"expired"
 NO_DATA = b"no data"
 
