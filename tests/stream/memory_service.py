@@ -33,17 +33,18 @@ LOOK_S = 0.02
 
 
 class HandClock:
-    """Both clocks in one; moves a little by being looked at."""
+    """Both clocks in one; moves a little by being looked at. ``set_back_s``: what somebody did to the wall clock."""
 
     def __init__(self, now_ms: int = 1_000_000) -> None:
         self.now_s = now_ms / 1_000
+        self.set_back_s = 0.0
 
     def monotonic_s(self) -> float:
         self.now_s += LOOK_S
         return self.now_s
 
     def now_ms(self) -> int:
-        return int(self.now_s * 1_000)
+        return int((self.now_s - self.set_back_s) * 1_000)
 
 
 class DictStore:
