@@ -146,10 +146,8 @@ def _report(console: Console, name: str, service: Service[Any], replaced: Replac
         + ("All inputs are read anew from the beginning. " if service.rebuild_reads_from == "beginning" else "")
         + (f"The old schema is kept as {replaced.kept_as}." if replaced.kept_as else "There was no schema before.")
     )
-    for first, last in rebuilt.torn:
-        console.print(
-            f"Numbers {first} to {last} were decided and never published; the database that had them is lost."
-        )
+    for tear in rebuilt.torn:
+        console.print(f"Decided and never published, and lost with the database: {tear}.")
     if rebuilt.unlike:
         console.print(f"{rebuilt.unlike} records would be sent with other bytes by this version: never resend them.")
 

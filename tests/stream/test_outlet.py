@@ -94,6 +94,10 @@ def test_who_read_nothing_says_nothing_of_it() -> None:
     assert shared_headers({}, []) == "[]"
 
 
+def test_what_was_decided_at_once_says_how_many_it_is() -> None:
+    assert json.loads(shared_headers({}, [], decided=3)) == [["decided", "3"]]
+
+
 @pytest.mark.parametrize("header", [b"", b"a", b"a 0", b"a 0 x", b"a 0 1 2", b"\xff"])
 def test_a_header_that_says_no_offsets_is_refused(header: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 (split and int say it in their ways)

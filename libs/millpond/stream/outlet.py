@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import chain
 
 from aiokafka.partitioner import murmur2
 
@@ -14,7 +15,7 @@ from millpond.events.event import Event
 from millpond.events.topic import Topic
 from millpond.stream.database import OutboxRow
 from millpond.stream.decision import Outgoing
-from millpond.stream.record import READ, Place
+from millpond.stream.record import DECIDED, READ, Place
 
 
 class OutgoingTooLarge(MillpondError):
@@ -58,13 +59,15 @@ class Outlet:
         return OutboxRow(topic.name, chosen, key, value, event.type_name, time_ms, headers)
 
 
-def shared_headers(read: Mapping[Place, int], trace: list[tuple[str, str]]) -> str:
-    """The headers that all records of one transaction share, as JSON: what it had read, and its trace.
+def shared_headers(read: Mapping[Place, int], trace: list[tuple[str, str]], decided: int = 1) -> str:
+    """The headers that all records of one transaction share, as JSON: what it had read, how many they are, its trace.
 
     ``read`` says up to which offset (excluded) the transaction took each input: a rebuild resumes there (STREAM 14).
+    ``decided`` tells it whether a decision was published in part, since its inputs count as done.
     """
     covered = ",".join(f"{topic} {partition} {offset}" for (topic, partition), offset in sorted(read.items()))
-    return json.dumps([*([[READ, covered]] if covered else []), *map(list, trace)])
+    parts = ([[DECIDED, str(decided)]] if decided > 1 else [], [[READ, covered]] if covered else [], map(list, trace))
+    return json.dumps([*chain(*parts)])
 
 
 def covered_offsets(header: bytes) -> dict[Place, int]:

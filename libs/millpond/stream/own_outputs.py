@@ -14,7 +14,7 @@ from millpond.stream.database import NumberedRow, OutboxRow
 from millpond.stream.log import Log, Outbound
 from millpond.stream.outlet import covered_offsets
 from millpond.stream.position import Extent
-from millpond.stream.record import OUTBOX, READ, Headers, OutboxNumber, Place, Record
+from millpond.stream.record import DECIDED, OUTBOX, READ, Headers, OutboxNumber, Place, Record
 from millpond.stream.relay import to_outbound
 
 # Written anew from the row whenever it is sent; everything else is in the row's headers.
@@ -41,10 +41,20 @@ class Published:
         return {} if header is None else covered_offsets(header)
 
     @property
+    def decided(self) -> int:
+        """How many records its transaction decided at once."""
+        return int(self.record.header(DECIDED) or 1)
+
+    @property
+    def shared(self) -> tuple[tuple[str, bytes | None], ...]:
+        """The headers that it has in common with all that was decided at once."""
+        return tuple(header for header in self.record.headers if header[0] not in _MADE_WHEN_SENT)
+
+    @property
     def numbered_row(self) -> NumberedRow:
         """The outbox row from which it was sent."""
         record = self.record
-        kept = [[name, (value or b"").decode()] for name, value in record.headers if name not in _MADE_WHEN_SENT]
+        kept = [[name, (value or b"").decode()] for name, value in self.shared]
         event_type = (record.header(CE_TYPE) or b"").decode()
         row = OutboxRow(
             record.topic,

@@ -20,7 +20,7 @@ from millpond.stream.postgres_transaction import PostgresTransaction
 from millpond.stream.rebuild_inputs import InputsRead, read_inputs
 from millpond.stream.rebuild_letters import DONE_BY_COMMAND, letter_of
 from millpond.stream.rebuild_tables import finish, is_empty, put_numbered, raise_clocks
-from millpond.stream.record import READ, Place
+from millpond.stream.record import Place
 from millpond.stream.service import Service
 from millpond.stream.starting import output_places
 
@@ -46,9 +46,20 @@ class OutputUnreadable(MillpondError):
 
 
 class TransactionTorn(MillpondError):
-    """{service} decided numbers {numbers} together with what is published beside them, but they never reached the log,
-    and the database that held them is lost. Their inputs count as done. Restore a newer backup if there is one; else
-    rebuild --anyway, and make good for them by hand."""
+    """{service} decided more at once than reached the log: {tears}. The database that held the rest is lost, and their
+    inputs count as done. Restore a newer backup if there is one; else rebuild --anyway, and make good for them by hand."""
+
+
+@dataclass(frozen=True)
+class Tear:
+    """A decision that was published in part: the numbers of what is there, first and last, and how many are missing."""
+
+    first: int
+    last: int
+    missing: int
+
+    def __str__(self) -> str:
+        return f"{self.missing} beside numbers {self.first} to {self.last}"
 
 
 @dataclass(frozen=True)
@@ -56,7 +67,6 @@ class Rebuilt:
     """What a rebuild did. ``positions``: per input the offset at which the service goes on; the others are read anew.
 
     ``unlike``: how many records this version would send with other bytes; a resend of them would not be the same.
-    ``torn``: first and last number of each stretch that is missing within what was decided at once.
     """
 
     records: int
@@ -66,7 +76,7 @@ class Rebuilt:
     items: int
     positions: dict[Place, int]
     progress: dict[Place, RelayProgress]
-    torn: list[tuple[int, int]]
+    torn: list[Tear]
 
 
 @dataclass
@@ -83,8 +93,13 @@ class _Found:
     # By whom and with which nonce something was done about a dead letter.
     commands: set[tuple[str, int]] = field(default_factory=set)
     timer_scopes: dict[str, Place] = field(default_factory=dict)
-    torn: list[tuple[int, int]] = field(default_factory=list)
-    last_read: bytes | None = None
+    torn: list[Tear] = field(default_factory=list)
+    # Up to this number a record may be missing because its topic has forgotten it: that is no tear.
+    expired: int = 0
+    # What stands together on the log of one decision (or of several that look alike): its headers, and numbers.
+    shared: tuple[tuple[str, bytes | None], ...] = ()
+    together: list[int] = field(default_factory=list)
+    decided: int = 1
 
 
 class Rebuild(Generic[State]):
@@ -122,6 +137,8 @@ class Rebuild(Generic[State]):
         waiting: list[Published] = []
         size = 0
         async for place, published in published_in_order(self._service.name, extents, self._log):
+            if place not in self._found.last_numbers and extents[place].beginning:
+                self._found.expired = max(self._found.expired, published.previous)
             waiting.append(published)
             size += len(published.record.value or b"")
             self._found.last_numbers[place] = published.number
@@ -131,10 +148,11 @@ class Rebuild(Generic[State]):
         if waiting:
             await self._take(waiting)
         found = self._found
+        self._close_decision()
+        found.torn = [tear for tear in found.torn if tear.first > found.expired]
         # A service that reads its inputs anew decides what is missing when it comes to it.
         if found.torn and self._service.rebuild_reads_from == "covered" and not self._anyway:
-            numbers = ", ".join(f"{first} to {last}" for first, last in found.torn)
-            raise TransactionTorn(service=self._service.name, numbers=numbers)
+            raise TransactionTorn(service=self._service.name, tears="; ".join(map(str, found.torn)))
         inputs = await read_inputs(
             self._service, self._database, self._log, found.covered, found.commands, lambda n: self._told("read", n)
         )
@@ -176,14 +194,18 @@ class Rebuild(Generic[State]):
         self._told("folded", found.records)
 
     def _look_for_tear(self, published: Published) -> None:
-        """Numbers missing between two records of one transaction were never published.
+        """A decision whose records are fewer than it says was published in part, wherever the missing ones stood."""
+        found = self._found
+        if published.shared != found.shared:
+            self._close_decision()
+            found.shared, found.decided, found.together = published.shared, published.decided, []
+        found.together.append(published.number)
 
-        Between two transactions they may be those of one that was rolled back; what the last one lacks can't be seen.
-        """
-        found, read = self._found, published.record.header(READ)
-        if read is not None and read == found.last_read and published.number > found.highest + 1:
-            found.torn.append((found.highest + 1, published.number - 1))
-        found.last_read = read
+    def _close_decision(self) -> None:
+        found = self._found
+        # Several decisions may look alike (of timers alone, which read nothing): then it is a multiple.
+        if missing := -len(found.together) % found.decided:
+            found.torn.append(Tear(found.together[0], found.together[-1], missing))
 
     def _received(self, published: Published) -> Received:
         record = published.record

@@ -8,6 +8,7 @@ from typing import NamedTuple
 # Header names. Together with the CloudEvents ones of ``millpond.events.envelope`` these are all that Millpond writes.
 OUTBOX = "outbox"
 READ = "read"
+DECIDED = "decided"
 ITEM = "item"
 FILLER = "filler"
 

@@ -97,11 +97,15 @@ class Transactor(Generic[State]):
             moves = [Move(plan.place, plan.before, plan.after) for plan in batch.plans]
             if moves:
                 await transaction.advance(moves)
-            headers = shared_headers({move.place: move.after.next_offset for move in moves}, batch.trace)
+            read = {move.place: move.after.next_offset for move in moves}
+            headers = shared_headers(read, batch.trace)
             sorted_ = await self._inputs(transaction, batch)
             state, rows = await self._decide(transaction, sorted_.inputs, memory, headers)
             letters, letter_rows = await self._announced(transaction, batch.plans, sorted_, headers)
             rows = [*rows, *letter_rows]
+            if len(rows) > 1:
+                headers = shared_headers(read, batch.trace, decided=len(rows))
+                rows = [row._replace(headers=headers) for row in rows]
             await transaction.put_outbox(rows)
         if rows:
             await self._database.announce()
