@@ -149,12 +149,12 @@ async def test_a_place_that_always_fails_does_not_starve_the_others(log: MemoryL
     refused = place_of("refused")
     broker.refuses = refused
     assert place_of("b") != refused
-    async with opened(broker, patience_s=1.0) as source:
+    async with opened(broker) as source:
         hopeless = asyncio.create_task(source.publish([drop(0, bucket="refused")]))
         for number in range(1, 30):
             await source.publish([drop(number)])
-        with pytest.raises(NotAcknowledged):
-            await hopeless
+        assert not hopeless.done()
+        hopeless.cancel()
     assert once(items(log)) == [f"drop-{number}" for number in range(1, 30)]
 
 
@@ -183,6 +183,7 @@ async def test_what_is_not_acknowledged_in_time_raises_and_is_forgotten(log: Mem
             await source.publish([drop(1), drop(2)])
         assert "not within 0.05 s" in str(refused.value)
         broker.answers.set()
+        source._patience_s = 30
         await source.publish([drop(3)])
         assert not any(source._queues.values())
         assert source._bytes == 0

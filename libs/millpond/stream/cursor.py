@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from pydantic_core import from_json
+
 from millpond.errors import MillpondError
 from millpond.stream.record import Place
 
@@ -64,8 +66,9 @@ def _unpacked(text: str) -> object:
         raw = unpacker.decompress(packed, JSON_BYTES_MAX)
         if not unpacker.eof:
             raise CursorUnreadable(problem="it is cut off, or unpacks to too much")
-        return json.loads(raw)
-    except (UnicodeError, binascii.Error, zlib.error, ValueError, RecursionError) as cause:
+        # Not json.loads: what is nested too deep is an error of its own there, and would take the interpreter to its limit.
+        return from_json(raw)
+    except (UnicodeError, binascii.Error, zlib.error, ValueError) as cause:
         raise CursorUnreadable(problem=f"it can't be unpacked ({type(cause).__name__})") from cause
 
 
