@@ -147,8 +147,16 @@ async def test_a_readmitted_record_is_decided_at_its_new_place_and_once(database
     assert isinstance(arrival, Arrival)
     handled = await handle(database, arrival)
     assert handled.input is not None
+    # What is observed for the rules beforehand is the original, where the rules will get to see it.
+    assert DESK.for_rules(arrival.received) == handled.input
     assert (handled.input.place, handled.input.offset) == (place, 11)
     assert handled.input.event == Drop(bucket="b", amount=1)
     assert (handled.input.topic, handled.input.stamp_ms) == (DROPS.name, STOPPED.timestamp_ms)
     # Its source may have sent it twice, and both may have been readmitted.
     assert (await handle(database, arrival)).input is None
+
+
+def test_nothing_is_observed_about_a_record_that_is_only_the_librarys_business() -> None:
+    command = commanded(signed(operators.skip(announced(), 1))).received
+    assert DESK.for_rules(command) is None
+    assert CommandDesk("tally", (DROPS, OPERATOR_COMMANDS), LETTERS, verify).for_rules(command) == command

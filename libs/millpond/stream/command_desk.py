@@ -69,6 +69,17 @@ class CommandDesk:
             return await self._readmitted(transaction, received, received.event)
         return Handled()
 
+    def for_rules(self, received: Received) -> Received | None:
+        """What the rules may get to see of a record: itself, the original if it is a readmission, or nothing."""
+        if received.topic not in self.topics:
+            return received
+        if isinstance(received.event, ReAdmitted):
+            arrival = self._arrive_again(received.event)
+            if isinstance(arrival, Poison):
+                return None
+            return replace(arrival.received, place=received.place, offset=received.offset)
+        return received if received.topic in self._reads else None
+
     def announce(self, letter: DeadLetter, sentence: str) -> Announcement:
         """The event that tells the world about a dead letter, by its state."""
         kinds = {"aside": DeadLettered, "stopped": Stopped, "resumed": Resumed}
@@ -128,11 +139,7 @@ class CommandDesk:
         As an item it must still be the first: its source may have sent it twice, and both may have been readmitted.
         """
         original = original_record(event)
-        topic = self._reads.get(event.topic)
-        if topic is None:
-            arrival: Arrival | Poison = Poison("unknown_type", "The service no longer reads its topic.")
-        else:
-            arrival = arrive(topic, original, parsed_headers(original))
+        arrival = self._arrive_again(event)
         if isinstance(arrival, Poison):
             return Handled(letters=(dead_letter(original, arrival.reason, "aside"),), refusal=arrival.sentence)
         verdict = "first" if arrival.item is None else (await transaction.admit([arrival.item]))[0]
@@ -141,6 +148,13 @@ class CommandDesk:
         if verdict == "duplicate":
             return Handled()
         return Handled(input=replace(arrival.received, place=received.place, offset=received.offset))
+
+    def _arrive_again(self, event: ReAdmitted) -> Arrival | Poison:
+        topic = self._reads.get(event.topic)
+        if topic is None:
+            return Poison("unknown_type", "The service no longer reads its topic.")
+        original = original_record(event)
+        return arrive(topic, original, parsed_headers(original))
 
     def _facts(self, letter: DeadLetter) -> dict[str, object]:
         # A value that doesn't fit stays in the table and at its old place; the event says how large it is.

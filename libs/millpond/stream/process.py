@@ -10,7 +10,7 @@ import structlog
 
 from millpond.stream.backoff import backoff_s
 from millpond.stream.database import WHOLE_SERVICE, Database, DatabaseAway, Lease, LeaseLost, PositionMoved
-from millpond.stream.decision import State
+from millpond.stream.decision import Received, State
 from millpond.stream.feed import Feed, LogAway
 from millpond.stream.plan import Plan
 from millpond.stream.reader import Reader
@@ -213,11 +213,11 @@ class Process(Generic[State]):
         if observe is None:
             return {}
         slots = asyncio.Semaphore(OBSERVATIONS_MAX)
-        received = [arrival.received for plan in plans for arrival in plan.arrivals]
+        received = self._transactor.for_rules(plans)
 
-        async def one(each: object) -> object:
+        async def one(each: Received) -> object:
             async with slots:
-                return await observe(each)  # type: ignore[arg-type]
+                return await observe(each)
 
         findings = await asyncio.gather(*(one(each) for each in received))
         return {(each.place, each.offset): found for each, found in zip(received, findings, strict=True)}

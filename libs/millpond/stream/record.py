@@ -50,7 +50,7 @@ class Record(NamedTuple):
     @property
     def is_filler(self) -> bool:
         """Whether a restore put this here to keep offsets where they were: it carries nothing."""
-        return self.header(FILLER) is not None
+        return any(name == FILLER for name, _ in self.headers)
 
 
 class OutboxNumber(NamedTuple):

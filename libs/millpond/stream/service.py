@@ -32,7 +32,7 @@ class StateStore(Protocol[State]):
         ...
 
     async def save(self, connection: Any, before: State, after: State) -> None:
-        """Writes what has changed."""
+        """Writes what has changed: perhaps nothing."""
         ...
 
 

@@ -111,6 +111,11 @@ class Transactor(Generic[State]):
             await self._database.announce()
         return Applied(state, len(rows), letters)
 
+    def for_rules(self, plans: Sequence[Plan]) -> list[Received]:
+        """What the rules may get to see of these plans: what is to be observed for them beforehand."""
+        arrived = [arrival.received for plan in plans for arrival in plan.arrivals]
+        return [each for each in map(self._desk.for_rules, arrived) if each is not None]
+
     async def _inputs(self, transaction: Transaction, batch: Batch) -> _Sorted:
         """Ticks first, then what arrived: for the rules, for the library itself, or a conflict."""
         sorted_ = _Sorted([], [], [])
@@ -124,19 +129,21 @@ class Transactor(Generic[State]):
             if verdict == "conflict":
                 sorted_.letters.append((dead_letter(arrival.record, "conflict", "aside"), CONFLICT_SENTENCE))
             elif verdict == "first" and arrival.received.topic in self._desk.topics:
-                self._sort(await self._desk.handle(transaction, arrival), sorted_)
+                self._sort(await self._desk.handle(transaction, arrival), batch, sorted_)
             elif verdict == "first":
-                received = arrival.received
-                if batch.findings:
-                    received = replace(received, finding=batch.findings.get((received.place, received.offset)))
-                sorted_.inputs.append((self._service.timer_scope(received.place), received))
+                self._give_to_rules(arrival.received, batch, sorted_)
         return sorted_
 
-    def _sort(self, handled: Handled, sorted_: _Sorted) -> None:
+    def _sort(self, handled: Handled, batch: Batch, sorted_: _Sorted) -> None:
         sorted_.announcements += handled.announcements
         sorted_.letters += [(letter, handled.refusal) for letter in handled.letters]
         if handled.input is not None:
-            sorted_.inputs.append((self._service.timer_scope(handled.input.place), handled.input))
+            self._give_to_rules(handled.input, batch, sorted_)
+
+    def _give_to_rules(self, received: Received, batch: Batch, sorted_: _Sorted) -> None:
+        if batch.findings:
+            received = replace(received, finding=batch.findings.get((received.place, received.offset)))
+        sorted_.inputs.append((self._service.timer_scope(received.place), received))
 
     async def _decide(
         self, transaction: Transaction, inputs: Sequence[tuple[Place, Input]], memory: State | None, headers: str
