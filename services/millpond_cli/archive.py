@@ -15,13 +15,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from millpond.errors import MillpondError
 from millpond.settings import KafkaSettings
-from millpond.stream.archive import Manifest
-from millpond.stream.archive_export import export_topics
-from millpond.stream.archive_restore import restore_topics
-from millpond.stream.kafka_log import KafkaLog
-from millpond.stream.kafka_publisher import KafkaPublisher
-from millpond.stream.kafka_retention import delete_before
+from millpond.stream.kafka.log import KafkaLog
+from millpond.stream.kafka.publisher import KafkaPublisher
+from millpond.stream.kafka.retention import delete_before
 from millpond.stream.record import Place
+from millpond.stream.recovery.archive import Manifest
+from millpond.stream.recovery.archive_export import export_topics
+from millpond.stream.recovery.archive_restore import restore_topics
 from millpond_cli.kafka_topics import connected
 from millpond_cli.topics import BootstrapServers, kafka_settings
 

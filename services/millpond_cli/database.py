@@ -11,7 +11,7 @@ from rich.console import Console
 
 from millpond.errors import MillpondError
 from millpond.events.roles import SERVICES
-from millpond.stream.provision import provision
+from millpond.stream.postgres.provision import provision
 
 database = typer.Typer(no_args_is_help=True, help="A role and a schema for each service.")
 

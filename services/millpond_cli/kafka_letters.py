@@ -17,8 +17,8 @@ from millpond.events.topics import OPERATOR_COMMANDS
 from millpond.identity import Domain, PrivateKey, SignedAction, sign_action
 from millpond.settings import KafkaSettings
 from millpond.stream.feed import LogAway
-from millpond.stream.kafka_log import KafkaLog
-from millpond.stream.kafka_publisher import KafkaPublisher
+from millpond.stream.kafka.log import KafkaLog
+from millpond.stream.kafka.publisher import KafkaPublisher
 from millpond.stream.log import LogEndsBefore, Outbound, RecordsExpired, SendFailed
 from millpond.stream.outlet import ce_time, partition_of
 from millpond.stream.record import ITEM, Place, Record, content_hash

@@ -15,11 +15,11 @@ from rich.table import Table
 
 from millpond.errors import MillpondError
 from millpond.settings import KafkaSettings, PostgresSettings, load
-from millpond.stream.kafka_log import KafkaLog
-from millpond.stream.kafka_publisher import KafkaPublisher
-from millpond.stream.postgres import open_database
-from millpond.stream.rebuild_postgres import Replaced, check_stopped, connected, rebuild_database
-from millpond.stream.resend import Resent, resend
+from millpond.stream.kafka.log import KafkaLog
+from millpond.stream.kafka.publisher import KafkaPublisher
+from millpond.stream.postgres.database import open_database
+from millpond.stream.recovery.rebuild_postgres import Replaced, check_stopped, connected, rebuild_database
+from millpond.stream.recovery.resend import Resent, resend
 from millpond.stream.service import Service
 from millpond_cli.topics import BootstrapServers, kafka_settings
 

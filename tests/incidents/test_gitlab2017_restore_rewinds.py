@@ -13,12 +13,12 @@ import asyncpg
 import pytest
 
 from millpond.events.envelope import Envelope, encode
-from millpond.stream.kafka_log import KafkaLog
-from millpond.stream.kafka_publisher import KafkaPublisher
+from millpond.stream.kafka.log import KafkaLog
+from millpond.stream.kafka.publisher import KafkaPublisher
 from millpond.stream.log import Outbound
 from millpond.stream.outlet import ce_time, partition_of
-from millpond.stream.rebuild_postgres import rebuild_database
 from millpond.stream.record import OUTBOX, OutboxNumber, Place, Record
+from millpond.stream.recovery.rebuild_postgres import rebuild_database
 from millpond.stream.starting import DatabaseBehind
 from stream.disasters import copied, rows, run_until_caught_up
 from stream.tally import PARTITIONS, Drop, Level, drops_topic, levels_topic, tally

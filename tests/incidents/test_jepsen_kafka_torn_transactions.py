@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from millpond.stream.database import Database, Lease, LeaseLost, OutboxRow, RelayProgress
-from millpond.stream.kafka_publisher import KafkaPublisher
+from millpond.stream.kafka.publisher import KafkaPublisher
 from millpond.stream.log import Outbound, Publisher, SendFailed
-from millpond.stream.postgres import PostgresDatabase, open_database
+from millpond.stream.postgres.database import PostgresDatabase, open_database
 from millpond.stream.record import Place
 from millpond.stream.relay import Relay, to_outbound
 from millpond.telemetry.metrics import Metrics

@@ -16,8 +16,8 @@ from typing import Literal
 import pytest
 
 from millpond.stream.database import DatabaseAway, OutboxRow
-from millpond.stream.postgres import PostgresDatabase, open_database
-from millpond.stream.postgres_transaction import PostgresTransaction
+from millpond.stream.postgres.database import PostgresDatabase, open_database
+from millpond.stream.postgres.transaction import PostgresTransaction
 
 SEED = 1398
 INTERLEAVINGS_IN_THE_MODEL = 100_000

@@ -14,8 +14,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 from typer.testing import CliRunner, Result
 
 from millpond.events.topic import Topic
-from millpond.stream.kafka_log import KafkaLog
-from millpond.stream.kafka_publisher import KafkaPublisher
+from millpond.stream.kafka.log import KafkaLog
+from millpond.stream.kafka.publisher import KafkaPublisher
 from millpond.stream.log import Outbound
 from millpond.stream.record import Place, Record
 from millpond.stream.service import Service

@@ -9,8 +9,8 @@ from typing import Literal
 
 from millpond.stream.database import DatabaseAway
 from millpond.stream.log import Outbound, SendFailed
-from millpond.stream.memory_database import MemoryDatabase, MemoryTransaction
-from millpond.stream.memory_log import MemoryLog, MemoryPublisher
+from millpond.stream.memory.database import MemoryDatabase, MemoryTransaction
+from millpond.stream.memory.log import MemoryLog, MemoryPublisher
 from millpond.stream.record import Place
 
 Fault = Literal["", "before", "after"]

@@ -13,8 +13,8 @@ from millpond.identity import Action, verify_action
 from millpond.stream.command_desk import CommandDesk
 from millpond.stream.database import Lease
 from millpond.stream.leadership import Leadership, LeaseTiming
-from millpond.stream.memory_database import MemoryDatabase
-from millpond.stream.memory_log import MemoryFeed, MemoryLog
+from millpond.stream.memory.database import MemoryDatabase
+from millpond.stream.memory.log import MemoryFeed, MemoryLog
 from millpond.stream.process import Clock, Process
 from millpond.stream.reader import Reader
 from millpond.stream.record import Place

@@ -22,10 +22,10 @@ import asyncpg
 
 from millpond.stream import kafka_feed
 from millpond.stream.decision import Input, Received
-from millpond.stream.kafka_publisher import KafkaPublisher
+from millpond.stream.kafka.publisher import KafkaPublisher
 from millpond.stream.main import run_service
-from millpond.stream.postgres import PostgresDatabase
-from millpond.stream.postgres_transaction import PostgresTransaction
+from millpond.stream.postgres.database import PostgresDatabase
+from millpond.stream.postgres.transaction import PostgresTransaction
 from millpond.stream.service import Service
 from millpond.stream.transact import Transactor
 from stream.tally import Buckets, BucketStore, Drop, drops_topic, tally

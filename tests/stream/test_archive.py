@@ -13,11 +13,11 @@ from aiokafka import AIOKafkaProducer
 from millpond.events.topic import Topic
 from millpond.events.topics import OPERATOR_COMMANDS
 from millpond.localstack import LocalStack
-from millpond.stream.archive import Manifest
-from millpond.stream.kafka_log import KafkaLog
-from millpond.stream.kafka_retention import delete_before
+from millpond.stream.kafka.log import KafkaLog
+from millpond.stream.kafka.retention import delete_before
 from millpond.stream.outlet import partition_of
 from millpond.stream.record import Place
+from millpond.stream.recovery.archive import Manifest
 from stream.disasters import millpond, run_until_caught_up, said
 from stream.tally import drops_topic, levels_topic, tally
 from stream.topics_made import Fall, applied_once, create_topics, levels, make_topics, new_name, produce, rain, read_all

@@ -15,7 +15,7 @@ from millpond.identity import Domain
 from millpond.stream.command_desk import CommandDesk, Handled
 from millpond.stream.database import DeadLetter
 from millpond.stream.decision import Received
-from millpond.stream.memory_database import MemoryDatabase
+from millpond.stream.memory.database import MemoryDatabase
 from millpond.stream.plan import Arrival, arrive, dead_letter, parsed_headers
 from millpond.stream.record import Place, Record
 from stream import operators

@@ -12,8 +12,8 @@ import pytest
 
 from millpond.localstack import LocalStack
 from millpond.stream.database import Database, DatabaseAway
-from millpond.stream.memory_database import MemoryDatabase
-from millpond.stream.postgres import PostgresDatabase, open_database
+from millpond.stream.memory.database import MemoryDatabase
+from millpond.stream.postgres.database import PostgresDatabase, open_database
 from stream.database_contract import DatabaseContract, PassTime
 
 

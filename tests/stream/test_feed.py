@@ -11,8 +11,8 @@ from faststream.kafka import KafkaBroker
 
 from millpond.events.topic import Topic, Written
 from millpond.stream.feed import Feed, LogAway
-from millpond.stream.kafka_feed import KafkaFeed
-from millpond.stream.memory_log import MemoryFeed
+from millpond.stream.kafka.feed import KafkaFeed
+from millpond.stream.memory.log import MemoryFeed
 from stream.feed_contract import FeedContract, Join
 from stream.worlds import PARTITIONS, KafkaWorld, MemoryWorld
 

@@ -18,7 +18,7 @@ from millpond.stream.cursor import Cursor
 from millpond.stream.decision import Received
 from millpond.stream.follow import Follow, FollowEnded, FollowState, FollowStopped, NotFollowed
 from millpond.stream.log import Outbound
-from millpond.stream.memory_log import MemoryFeed, MemoryLog
+from millpond.stream.memory.log import MemoryFeed, MemoryLog
 from millpond.stream.record import FILLER, OUTBOX, OutboxNumber, Place
 from millpond.telemetry.metrics import Metrics
 from stream.tally import Level, levels_topic

@@ -9,7 +9,7 @@ import pytest
 from millpond.stream import leadership as module
 from millpond.stream.database import Database, DatabaseAway, Lease, LeaseLost
 from millpond.stream.leadership import Leadership, LeaseTiming
-from millpond.stream.memory_database import MemoryDatabase
+from millpond.stream.memory.database import MemoryDatabase
 from stream.memory_service import until
 
 TIMING = LeaseTiming(lease_s=2.5, renew_every_s=0.002)

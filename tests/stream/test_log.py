@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from millpond.stream.kafka_log import KafkaLog
-from millpond.stream.kafka_publisher import KafkaPublisher
+from millpond.stream.kafka.log import KafkaLog
+from millpond.stream.kafka.publisher import KafkaPublisher
 from millpond.stream.log import Log, Publisher, SendFailed
-from millpond.stream.memory_log import MemoryLog, MemoryPublisher
+from millpond.stream.memory.log import MemoryLog, MemoryPublisher
 from stream.log_contract import LogContract, PublisherContract
 from stream.worlds import KafkaWorld, MemoryWorld
 

@@ -8,9 +8,9 @@ import pytest
 
 from millpond.stream.database import NumberedRow, OutboxRow
 from millpond.stream.log import Outbound
-from millpond.stream.memory_log import MemoryLog
-from millpond.stream.own_outputs import OutputMissing, Published, published_at, published_in_order
+from millpond.stream.memory.log import MemoryLog
 from millpond.stream.record import FILLER, Place
+from millpond.stream.recovery.own_outputs import OutputMissing, Published, published_at, published_in_order
 from millpond.stream.relay import to_outbound
 
 LEFT, RIGHT = Place("mill.left.v1", 0), Place("mill.right.v1", 0)

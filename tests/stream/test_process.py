@@ -15,7 +15,7 @@ from millpond.events.topic import Topic, Written
 from millpond.stream import backoff, leadership
 from millpond.stream.decision import Decision, Input
 from millpond.stream.log import Outbound
-from millpond.stream.memory_log import MemoryFeed, MemoryLog
+from millpond.stream.memory.log import MemoryFeed, MemoryLog
 from millpond.stream.outlet import partition_of
 from millpond.stream.record import OUTBOX, OutboxNumber, Place
 from millpond.stream.service import Service

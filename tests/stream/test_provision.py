@@ -8,8 +8,8 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import pytest
 
-from millpond.stream.postgres import TIMEOUTS, open_database
-from millpond.stream.provision import InvalidServiceName, MayNotProvision, provision
+from millpond.stream.postgres.database import TIMEOUTS, open_database
+from millpond.stream.postgres.provision import InvalidServiceName, MayNotProvision, provision
 
 
 def as_role(dsn: str, role: str, password: str) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import millpond.stream
 from millpond.events.topics import OPERATOR_COMMANDS
-from millpond.stream.kafka_publisher import KafkaPublisher
+from millpond.stream.kafka.publisher import KafkaPublisher
 from millpond.stream.source import Observed, Source
 from millpond.telemetry.metrics import Metrics
 from stream.topics_made import FIRST_STAMP_MS, applied_once, make_topics, read_all

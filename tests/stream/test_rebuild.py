@@ -14,11 +14,11 @@ from aiokafka import AIOKafkaProducer
 from millpond.events.deadletters import DeadLetterEvent
 from millpond.events.envelope import Envelope, encode
 from millpond.events.topics import OPERATOR_COMMANDS
-from millpond.stream.kafka_log import KafkaLog
+from millpond.stream.kafka.log import KafkaLog
 from millpond.stream.outlet import ce_time, partition_of
-from millpond.stream.rebuild import TransactionTorn
-from millpond.stream.rebuild_postgres import rebuild_database
 from millpond.stream.record import DECIDED, ITEM, OUTBOX, READ, OutboxNumber, Record
+from millpond.stream.recovery.rebuild import TransactionTorn
+from millpond.stream.recovery.rebuild_postgres import rebuild_database
 from millpond.stream.service import Service
 from millpond_cli.letters import letter_event
 from stream import operators

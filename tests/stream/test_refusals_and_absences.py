@@ -14,7 +14,7 @@ from millpond.events.topic_plan import topic_settings
 from millpond.localstack import LocalStack
 from millpond.stream.decision import Decision, Input, Received
 from millpond.stream.host import Host
-from millpond.stream.kafka_publisher import KafkaPublisher
+from millpond.stream.kafka.publisher import KafkaPublisher
 from millpond.stream.log import Outbound, Publisher, SendFailed
 from millpond.stream.record import OUTBOX, OutboxNumber, Place
 from millpond.stream.service import Service

@@ -14,7 +14,7 @@ from millpond.events.envelope import CE_ID, decode
 from millpond.stream import backoff
 from millpond.stream import source as module
 from millpond.stream.log import Publisher
-from millpond.stream.memory_log import MemoryLog
+from millpond.stream.memory.log import MemoryLog
 from millpond.stream.outlet import OutgoingTooLarge, partition_of
 from millpond.stream.record import ITEM, Place, Record, content_hash
 from millpond.stream.source import ITEM_BYTES, NotAcknowledged, NotObservable, Observed, Source

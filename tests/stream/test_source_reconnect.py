@@ -10,7 +10,7 @@ from pathlib import Path
 import asyncpg
 
 from conftest import OwnStack
-from millpond.stream.kafka_publisher import KafkaPublisher
+from millpond.stream.kafka.publisher import KafkaPublisher
 from millpond.stream.record import ITEM
 from millpond.stream.source import NotAcknowledged, Observed, Source
 from millpond.telemetry.metrics import Metrics

@@ -18,7 +18,7 @@ from millpond.settings.stream import TAKEOVER_S
 from millpond.stream.command_desk import CommandDesk
 from millpond.stream.database import WHOLE_SERVICE, LeaseLost
 from millpond.stream.decision import Timer
-from millpond.stream.postgres import open_database
+from millpond.stream.postgres.database import open_database
 from millpond.stream.transact import Batch, Transactor
 from stream.staged_tally import REACHED, staged_tally
 from stream.tables import drops_counted, settled, signatures, signed_last, value

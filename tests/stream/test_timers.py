@@ -14,8 +14,8 @@ from millpond.stream import leadership
 from millpond.stream.database import WHOLE_SERVICE
 from millpond.stream.decision import Decision, Input, Outgoing, Received, Tick, Timer
 from millpond.stream.log import Outbound
-from millpond.stream.memory_database import MemoryDatabase
-from millpond.stream.memory_log import MemoryFeed, MemoryLog
+from millpond.stream.memory.database import MemoryDatabase
+from millpond.stream.memory.log import MemoryFeed, MemoryLog
 from millpond.stream.outlet import partition_of
 from millpond.stream.record import Place
 from millpond.stream.service import Service

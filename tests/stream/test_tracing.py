@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from millpond.events.envelope import TRACEPARENT
-from millpond.stream.kafka_publisher import KafkaPublisher
+from millpond.stream.kafka.publisher import KafkaPublisher
 from millpond.stream.log import Outbound
 from millpond.stream.outlet import partition_of
 from millpond.stream.record import Place

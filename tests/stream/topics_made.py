@@ -16,7 +16,7 @@ from millpond.events.envelope import Envelope, encode
 from millpond.events.topic import Topic
 from millpond.events.topic_plan import topic_settings
 from millpond.events.topics import OPERATOR_COMMANDS
-from millpond.stream.kafka_log import KafkaLog
+from millpond.stream.kafka.log import KafkaLog
 from millpond.stream.outlet import ce_time, partition_of
 from millpond.stream.position import judge_number
 from millpond.stream.record import ITEM, OUTBOX, OutboxNumber, Place, Record

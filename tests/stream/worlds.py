@@ -9,9 +9,9 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.records_to_delete import RecordsToDelete
 
-from millpond.stream.kafka_log import KafkaLog
+from millpond.stream.kafka.log import KafkaLog
 from millpond.stream.log import Outbound
-from millpond.stream.memory_log import MemoryLog
+from millpond.stream.memory.log import MemoryLog
 from millpond.stream.record import Place
 
 PARTITIONS = 2

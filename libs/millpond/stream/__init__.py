@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from millpond.stream.decision import Decision, Input, Outgoing, Received, Tick, Timer
     from millpond.stream.follow import Follow, FollowEnded, FollowState, FollowStopped, FollowStore, NotFollowed
     from millpond.stream.host import HostSettings
-    from millpond.stream.kafka_feed import KafkaFeed
-    from millpond.stream.kafka_publisher import KafkaPublisher
+    from millpond.stream.kafka.feed import KafkaFeed
+    from millpond.stream.kafka.publisher import KafkaPublisher
     from millpond.stream.main import run_service
     from millpond.stream.record import Place
     from millpond.stream.service import Service, StateStore

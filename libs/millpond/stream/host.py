@@ -32,12 +32,12 @@ from millpond.stream.database import Database, DatabaseAway, Lease, RelayProgres
 from millpond.stream.decision import State
 from millpond.stream.feed import LogAway
 from millpond.stream.health import Health, routes
-from millpond.stream.kafka_feed import KafkaFeed
-from millpond.stream.kafka_log import KafkaLog
-from millpond.stream.kafka_publisher import KafkaPublisher
+from millpond.stream.kafka.feed import KafkaFeed
+from millpond.stream.kafka.log import KafkaLog
+from millpond.stream.kafka.publisher import KafkaPublisher
 from millpond.stream.leadership import Leadership, LeaseTiming
 from millpond.stream.log import Publisher
-from millpond.stream.postgres import PostgresDatabase, open_database
+from millpond.stream.postgres.database import PostgresDatabase, open_database
 from millpond.stream.process import Clock, Process
 from millpond.stream.reader import Reader
 from millpond.stream.record import Place

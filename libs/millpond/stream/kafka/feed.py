@@ -18,7 +18,7 @@ from faststream.kafka import TopicPartition as AssignedPartition
 
 from millpond.events.topic import Topic
 from millpond.stream.feed import LogAway
-from millpond.stream.kafka_log import consumer_extents, record_from
+from millpond.stream.kafka.log import consumer_extents, record_from
 from millpond.stream.position import Extent
 from millpond.stream.record import Place, Record
 

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from millpond.errors import MillpondError
-from millpond.stream.archive import GZIP_LEVEL, Digest, Manifest, Part
 from millpond.stream.log import Log
 from millpond.stream.position import Extent
 from millpond.stream.record import Place
+from millpond.stream.recovery.archive import GZIP_LEVEL, Digest, Manifest, Part
 
 # Progress is told this often; one call per record would cost more than the record.
 TOLD_EVERY = 5_000

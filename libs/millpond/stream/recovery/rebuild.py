@@ -13,14 +13,14 @@ from millpond.stream.database import WHOLE_SERVICE, RelayProgress
 from millpond.stream.decision import Received, State, Timer
 from millpond.stream.log import Log
 from millpond.stream.outlet import partition_of
-from millpond.stream.own_outputs import Published, published_in_order
 from millpond.stream.plan import Poison, decode
-from millpond.stream.postgres import PostgresDatabase
-from millpond.stream.postgres_transaction import PostgresTransaction
-from millpond.stream.rebuild_inputs import InputsRead, read_inputs
-from millpond.stream.rebuild_letters import DONE_BY_COMMAND, letter_of
-from millpond.stream.rebuild_tables import finish, is_empty, put_numbered, raise_clocks
+from millpond.stream.postgres.database import PostgresDatabase
+from millpond.stream.postgres.transaction import PostgresTransaction
 from millpond.stream.record import Place
+from millpond.stream.recovery.own_outputs import Published, published_in_order
+from millpond.stream.recovery.rebuild_inputs import InputsRead, read_inputs
+from millpond.stream.recovery.rebuild_letters import DONE_BY_COMMAND, letter_of
+from millpond.stream.recovery.rebuild_tables import finish, is_empty, put_numbered, raise_clocks
 from millpond.stream.service import Service
 from millpond.stream.starting import output_places
 

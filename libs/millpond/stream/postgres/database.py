@@ -19,7 +19,7 @@ from millpond.stream.database import (
     RelayProgress,
 )
 from millpond.stream.position import Position
-from millpond.stream.postgres_transaction import PostgresTransaction, dead_letter_from, lock_id
+from millpond.stream.postgres.transaction import PostgresTransaction, dead_letter_from, lock_id
 from millpond.stream.record import Place
 
 # A frozen process keeps its locks: after this long the server ends its transaction, so that nobody waits 2 s for it.
@@ -259,7 +259,7 @@ async def open_database(
         # Asked first: a role of its own may not create schemas, and need not (``millpond database apply`` has made it).
         if not await connection.fetchval("SELECT to_regnamespace($1) IS NOT NULL", f'"{schema}"'):
             await connection.execute(f'CREATE SCHEMA "{schema}"')
-        await connection.execute(files("millpond.stream").joinpath("schema.sql").read_text())
+        await connection.execute(files("millpond.stream.postgres").joinpath("schema.sql").read_text())
         if service_schema:
             await connection.execute(service_schema)
     return database

@@ -9,7 +9,7 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.errors import KafkaError
 
 from millpond.stream.feed import LogAway
-from millpond.stream.kafka_log import Connection
+from millpond.stream.kafka.log import Connection
 from millpond.stream.record import Place
 
 

@@ -11,11 +11,11 @@ import asyncpg
 from millpond.errors import MillpondError
 from millpond.stream.database import NumberedRow, OutboxRow, RelayProgress
 from millpond.stream.log import Log, Outbound, Publisher
-from millpond.stream.own_outputs import published_at
 from millpond.stream.position import Extent
-from millpond.stream.postgres import PostgresDatabase
+from millpond.stream.postgres.database import PostgresDatabase
 from millpond.stream.primed import PrimedPublisher
 from millpond.stream.record import Place
+from millpond.stream.recovery.own_outputs import published_at
 from millpond.stream.relay import OpenPublisher, to_outbound
 from millpond.stream.service import Service
 from millpond.stream.starting import output_places

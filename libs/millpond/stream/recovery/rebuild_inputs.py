@@ -17,7 +17,7 @@ from millpond.stream.database import Item
 from millpond.stream.log import Log
 from millpond.stream.plan import Arrival, Plan, arrive, parsed_headers, plan_batch
 from millpond.stream.position import Extent, Position
-from millpond.stream.postgres import PostgresDatabase
+from millpond.stream.postgres.database import PostgresDatabase
 from millpond.stream.record import Place, Record
 from millpond.stream.service import Service
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import cast
 
 from millpond.errors import MillpondError
-from millpond.stream.archive import Digest, Manifest, Part, check_part, difference, read_part
 from millpond.stream.log import Log, Outbound, Publisher
 from millpond.stream.position import Extent
 from millpond.stream.primed import PrimedPublisher
 from millpond.stream.record import FILLER, Headers, Place
+from millpond.stream.recovery.archive import Digest, Manifest, Part, check_part, difference, read_part
 from millpond.stream.relay import OpenPublisher
 
 BATCH_RECORDS_MAX = 1_000

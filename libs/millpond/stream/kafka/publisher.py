@@ -9,7 +9,7 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from millpond.stream.kafka_log import Connection
+from millpond.stream.kafka.log import Connection
 from millpond.stream.log import Outbound, SendFailed
 from millpond.stream.record import Place
 

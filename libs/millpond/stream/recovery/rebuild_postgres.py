@@ -15,8 +15,8 @@ import asyncpg
 from millpond.errors import MillpondError
 from millpond.stream.database import DatabaseAway
 from millpond.stream.log import Log
-from millpond.stream.postgres import AWAY, open_database
-from millpond.stream.rebuild import Rebuild, Rebuilt, Told
+from millpond.stream.postgres.database import AWAY, open_database
+from millpond.stream.recovery.rebuild import Rebuild, Rebuilt, Told
 from millpond.stream.service import Service
 from millpond.stream.starting import DatabaseBehind, check_published, check_topics
 

@@ -9,7 +9,7 @@ import asyncpg
 
 from millpond.stream.database import NumberedRow, RelayProgress
 from millpond.stream.position import Position
-from millpond.stream.postgres import PostgresDatabase
+from millpond.stream.postgres.database import PostgresDatabase
 from millpond.stream.record import Place
 
 

@@ -8,7 +8,7 @@ import asyncpg
 
 from millpond.errors import MillpondError
 from millpond.stream.database import DatabaseAway
-from millpond.stream.postgres import AWAY, TIMEOUTS
+from millpond.stream.postgres.database import AWAY, TIMEOUTS
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 

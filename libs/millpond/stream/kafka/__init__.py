@@ -1,0 +1,1 @@
+"""The stream library's ports on Kafka, with aiokafka."""

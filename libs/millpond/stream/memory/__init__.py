@@ -1,0 +1,1 @@
+"""The stream library's ports in memory: for unit tests of rules, and the simulator."""

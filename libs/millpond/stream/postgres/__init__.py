@@ -1,0 +1,1 @@
+"""The stream library's database port on PostgreSQL, with asyncpg."""

@@ -1,0 +1,1 @@
+"""After a loss: a database rebuilt, a log completed, topics exported and restored."""
