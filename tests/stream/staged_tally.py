@@ -20,8 +20,8 @@ from typing import Any, NamedTuple
 
 import asyncpg
 
-from millpond.stream import kafka_feed
 from millpond.stream.decision import Input, Received
+from millpond.stream.kafka import feed
 from millpond.stream.kafka.publisher import KafkaPublisher
 from millpond.stream.main import run_service
 from millpond.stream.postgres.database import PostgresDatabase
@@ -83,7 +83,7 @@ def act_as_told(environment: dict[str, str]) -> None:
     """Puts the director's orders into the library, in this process only."""
     if "STAGE_SESSION_MS" in environment:
         session_ms = int(environment["STAGE_SESSION_MS"])
-        kafka_feed.SESSION_MS, kafka_feed.HEARTBEAT_MS = session_ms, session_ms // 4
+        feed.SESSION_MS, feed.HEARTBEAT_MS = session_ms, session_ms // 4
     if "STAGE_DIE" in environment:
         name, _, times = environment["STAGE_DIE"].partition(":")
         _at(POINTS[name], _Death(int(times)).come)
