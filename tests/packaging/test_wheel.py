@@ -95,7 +95,7 @@ def test_nothing_of_the_packages_is_left_out_and_nothing_else_is_in(installed: I
 
 
 def test_what_is_read_at_run_time_is_in_the_wheel(installed: Installed) -> None:
-    for data in ("millpond/py.typed", "millpond/stream/schema.sql", "millpond/localstack/tools/kafka/pom.xml"):
+    for data in ("millpond/py.typed", "millpond/stream/postgres/schema.sql", "millpond/localstack/tools/kafka/pom.xml"):
         assert data in installed.files
 
 

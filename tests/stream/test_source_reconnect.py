@@ -103,7 +103,10 @@ async def _all_counted(dsn: str, name: str, agents: Agents) -> None:
     connection = await asyncpg.connect(dsn)
 
     async def found() -> dict[str, tuple[int, int]]:
-        rows = await connection.fetch(f'SELECT * FROM "{name}".buckets')
+        try:
+            rows = await connection.fetch(f'SELECT * FROM "{name}".buckets')
+        except asyncpg.UndefinedTableError:
+            return {}  # the worker is still waiting for the broker that was killed before it was ready
         return {row["bucket"]: (row["total"], row["drops"]) for row in rows}
 
     try:

@@ -178,11 +178,10 @@ class Host(Generic[State]):
                 await self._serve(database)
             finally:
                 await database.close()
-        except _Stopped:
-            pass
         # Kept for run() to raise: an exception in a task would otherwise be seen by nobody, and the process would idle.
         except BaseException as failure:
-            self._failure = _first_cause(failure)
+            cause = _first_cause(failure)
+            self._failure = None if isinstance(cause, _Stopped) else cause
         finally:
             server.should_exit = True
 

@@ -108,7 +108,9 @@ class Source:
         self._new_place = asyncio.Event()
         self._bytes = 0
         self._room = asyncio.Event()
-        self._queued_ever = self._acknowledged_ever = 0
+        self._queued_ever = 0
+        # How often in a row each place has failed: one that always fails waits by itself, and starves no other.
+        self._failures: dict[Place, int] = {}
         self._closing = False
         self._running: asyncio.Task[None] | None = None
 
@@ -206,19 +208,23 @@ class Source:
         """One publisher after the other, until cancelled."""
         failures = 0
         while True:
-            before = self._acknowledged_ever
             try:
-                await self._serve()
+                publisher = PrimedPublisher(await self._open_publisher())
             except SendFailed as failed:
-                failures = 0 if self._acknowledged_ever > before else failures + 1
                 wait_s = backoff_s(failures, longest_s=RETRY_MAX_S)
-                self._metrics.add("millpond_stream_relay_restarts_total")
+                failures += 1
                 log.warning("source_starts_again", cause=str(failed), wait_s=wait_s)
                 await asyncio.sleep(wait_s)
+                continue
+            failures = 0
+            try:
+                await self._serve(publisher)
+            except SendFailed as failed:
+                self._metrics.add("millpond_stream_relay_restarts_total")
+                log.warning("source_starts_again", cause=str(failed))
 
-    async def _serve(self) -> None:
+    async def _serve(self, publisher: Publisher) -> None:
         """One publisher's life, with a task for each place. Raises what the first of them failed with."""
-        publisher = PrimedPublisher(await self._open_publisher())
         broken = asyncio.Event()
         draining: dict[Place, asyncio.Task[None]] = {}
         try:
@@ -239,16 +245,22 @@ class Source:
     async def _drain(self, place: Place, publisher: Publisher, broken: asyncio.Event) -> None:
         # What comes while a batch is under way makes the next one: batches grow with the load, and order needs no thought.
         queue, news = self._queues[place], self._news[place]
+        failures = self._failures.get(place, 0)
+        if failures:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(broken.wait(), backoff_s(failures - 1, longest_s=RETRY_MAX_S))
         try:
             while not broken.is_set():
                 if queue:
                     batch = list(islice(queue.values(), BATCH_ITEMS_MAX))
                     await (await publisher.send(place, [each.outbound for each in batch]))
+                    self._failures.pop(place, None)
                     self._acknowledge(place, batch)
                 else:
                     news.clear()
                     await news.wait()
         except Exception:
+            self._failures[place] = self._failures.get(place, 0) + 1
             broken.set()
             self._new_place.set()
             for each in self._news.values():
@@ -256,7 +268,6 @@ class Source:
             raise
 
     def _acknowledge(self, place: Place, batch: Sequence[_Waiting]) -> None:
-        self._acknowledged_ever += len(batch)
         self._metrics.add("millpond_stream_relay_published_total", len(batch), topic=place.topic)
         for each in batch:
             self._take_out(place, each)
