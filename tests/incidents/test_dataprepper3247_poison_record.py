@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import pytest
+from aiokafka.errors import MessageSizeTooLargeError
 
 from millpond.events.deadletters import DeadLettered, DeadLetterEvent, Skipped, Stopped
 from millpond.events.envelope import CE_TYPE
@@ -80,8 +81,22 @@ async def thousand(bootstrap: str, topic: str, poison: Raw) -> Record:
         bootstrap, topic, topic_settings(drops_topic("x"), replication_factor=1) | {"max.message.bytes": "6000000"}
     )
     good = [drop(f"d{n}") for n in range(RECORDS)]
-    await put(bootstrap, topic, [*good[:POISON_AT], poison, *good[POISON_AT + 1 :]])
+    await put(bootstrap, topic, good[:POISON_AT])
+    await _put_once_allowed(bootstrap, topic, poison)
+    await put(bootstrap, topic, good[POISON_AT + 1 :])
     return next(record for record in await read_all(bootstrap, topic) if record.offset == POISON_AT)
+
+
+async def _put_once_allowed(bootstrap: str, topic: str, poison: Raw) -> None:
+    """A broker acts on a topic's new limit a little after it has said yes to it."""
+
+    async def taken() -> bool:
+        try:
+            return bool(await put(bootstrap, topic, [poison]))
+        except MessageSizeTooLargeError:
+            return False
+
+    await wait_until(taken, 10)
 
 
 @pytest.mark.parametrize("kind", POISONS)

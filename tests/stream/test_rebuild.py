@@ -181,6 +181,13 @@ async def _knows_all_that_the_lost_one_knew(case: Case, rebuilt: str, lost: str)
         assert found == await rows(lost, case.service.name, query, topics), query
 
 
+def neighbour_of(name: str) -> str:
+    """Another service, whose commands stand on the same partition."""
+    partition = partition_of(name.encode(), OPERATOR_COMMANDS.partitions)
+    others = (f"{name}_{n}" for n in range(1_000))
+    return next(other for other in others if partition_of(other.encode(), OPERATOR_COMMANDS.partitions) == partition)
+
+
 async def test_what_was_skipped_and_readmitted_by_command_is_known_again_and_not_done_again(
     kafka_bootstrap: str, database: str
 ) -> None:
@@ -202,6 +209,9 @@ async def test_what_was_skipped_and_readmitted_by_command_is_known_again_and_not
 
     async with running(narrow, kafka_bootstrap, database, operators=(OPERATOR,)):
         (too_large,) = await told(1)
+        # The same nonces of the same signer, on the same partition, but another service's business.
+        foreign = too_large.model_copy(update={"service": neighbour_of(name)})
+        await operators.publish(kafka_bootstrap, *(signed(operators.skip(foreign, nonce)) for nonce in (1, 4)))
         first_skip = signed(operators.skip(too_large, 1))
         await operators.publish(kafka_bootstrap, first_skip)
         # Behind it an item with other bytes goes aside, and the next poison stops the partition.

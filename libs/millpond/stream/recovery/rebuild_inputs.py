@@ -70,7 +70,7 @@ async def read_inputs(
             arrivals = plan.arrivals
             if place.topic in anew:
                 arrivals = tuple(each for each in arrivals if _is_about_a_letter(service.name, each))
-            items += await _remember(database, topics, arrivals, commands)
+            items += await _remember(service.name, database, topics, arrivals, commands)
             read += len(plan.records)
             told(read)
         if place.topic not in anew:
@@ -141,6 +141,7 @@ def _items(topics: Mapping[str, Topic], arrival: Arrival) -> Iterator[Item]:
 
 
 async def _remember(
+    service: str,
     database: PostgresDatabase,
     topics: Mapping[str, Topic],
     arrivals: Sequence[Arrival],
@@ -150,7 +151,8 @@ async def _remember(
     carried_out = [
         (event.signer, each.received.topic, each.received.key, nonce)
         for each in arrivals
-        if isinstance(event := each.received.event, OperatorCommanded)
+        if _is_about_a_letter(service, each)
+        and isinstance(event := each.received.event, OperatorCommanded)
         and isinstance(nonce := event.message.get("nonce"), int)
         and (event.signer, nonce) in commands
     ]
