@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from benchmarks.mill import PARTITIONS, Grain, mill
 from millpond.events.envelope import Envelope, encode
+from millpond.events.topic_plan import topic_settings
 from millpond.events.topics import OPERATOR_COMMANDS
 from millpond.localstack import LocalStack
 from millpond.stream.outlet import partition_of
@@ -39,8 +41,14 @@ async def prepare(stack: LocalStack) -> tuple[str, str]:
     await admin.start()
     existing = await admin.list_topics()
     topics = [*service.reads, *service.writes, service.dead_letters, OPERATOR_COMMANDS]
-    wanted = {f"{name}.plain.v1": PARTITIONS, **{topic.name: topic.partitions for topic in topics}}
-    await admin.create_topics([NewTopic(each, n, 1) for each, n in wanted.items() if each not in existing])
+    # The baseline writes to a topic like ours, and to no other's.
+    topics.append(replace(service.writes[0], name=f"{name}.plain.v1"))
+    new = [
+        NewTopic(topic.name, topic.partitions, 1, topic_configs=topic_settings(topic, replication_factor=1))
+        for topic in topics
+        if topic.name not in existing
+    ]
+    await admin.create_topics(new)
     await admin.close()
     connection = await asyncpg.connect(stack.postgres.dsn())
     await connection.execute(f"CREATE DATABASE {name}")

@@ -33,7 +33,7 @@ async def _run(stack: LocalStack) -> Run:
     await farm.start()
     try:
         with program("benchmarks.mill", name, dsn, stack, BATCH_RECORDS_MAX) as running:
-            await farm.send(0)
+            await farm.send(time.time_ns() // 1_000_000)
             await wait_for_end(consumer, f"{name}.flour.v1", 1, running)
             sending = asyncio.create_task(_send(farm))
             latencies_ms = await _measure(consumer)

@@ -11,6 +11,7 @@ from benchmarks.figure import Benchmark, Run
 from millpond.localstack import LocalStack
 
 RECORDS = 100_000
+START_MS = 1_767_225_600_000
 # Both sides take this many at once.
 BATCH_RECORDS_MAX = 2_000
 
@@ -29,7 +30,7 @@ async def _run(stack: LocalStack) -> Run:
 async def _fill(servers: str, name: str) -> None:
     farm = Farm(servers, name)
     await farm.start()
-    await asyncio.gather(*[await farm.send(n) for n in range(RECORDS)])
+    await asyncio.gather(*[await farm.send(START_MS + n) for n in range(RECORDS)])
     await farm.stop()
 
 
