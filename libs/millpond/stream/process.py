@@ -96,8 +96,11 @@ class Process(Generic[State]):
             self._metrics.set("millpond_stream_poll_timestamp_seconds", self._clock.now_ms() / 1000)
 
     async def _turn_grouped(self) -> None:
-        for plan in await self._reader.plans(POLL_S):
-            await self._settle(plan)
+        # Side by side: each partition has a transaction of its own, and waits for its own round trips.
+        settling = [self._settle(plan) for plan in await self._reader.plans(POLL_S)]
+        for outcome in await asyncio.gather(*settling, return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
         for scope in await self._due_scopes():
             if scope in self._feed.assigned():
                 await self._settle_timers(scope)

@@ -285,8 +285,10 @@ class Reader:
             # Control records at the end are never delivered: the client has passed them, so nothing is missing.
             if lag == 0 or await self._feed.fetched_up_to(place) >= extent.end:
                 reading.moved_at_s = now_s
-            if extent.end < reading.position.next_offset and reading.stop is None:
-                self._stop(place, reading, Stop("lost_tail", _extent_detail(reading.position, extent)))
+            # What is gone brings no batch that would show it.
+            reason = self._judge_adopted(place, reading.position, extent) if reading.stop is None else None
+            if reason is not None:
+                self._stop(place, reading, Stop(reason, _extent_detail(reading.position, extent)))
 
     def _stop(self, place: Place, reading: Reading, stop: Stop) -> None:
         reading.stop = stop

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -27,6 +28,8 @@ ROWS_MAX = 2_000
 # Chunks under way at once: while one is acknowledged the next is read and sent.
 CHUNKS_MAX = 4
 RETRY_MAX_S = 5.0
+# What was acknowledged is marked this often: a mark per chunk would cost more than the sending.
+MARK_EVERY_S = 0.05
 
 OpenPublisher = Callable[[], Awaitable[Publisher]]
 log = structlog.get_logger(__name__)
@@ -78,6 +81,10 @@ class Relay:
         self._poll_s = poll_s
         self._announced = asyncio.Event()
         self._progress: dict[Place, RelayProgress] = {}
+        # Acknowledged, and not yet marked.
+        self._touched: set[Place] = set()
+        self._acknowledged_up_to = 0
+        self._marked_at_s = 0.0
 
     async def run(self, lease: Lease, progress: dict[Place, RelayProgress], stopping: asyncio.Event) -> None:
         """Publishes until ``stopping`` is set and all is sent. ``progress``: what was found on the log at the start.
@@ -85,6 +92,7 @@ class Relay:
         Raises ``LeaseLost`` and ``DatabaseAway``.
         """
         self._progress = progress
+        self._touched.clear()
         failures = 0
         async with self._database.listen(self._announced.set):
             while True:
@@ -112,7 +120,11 @@ class Relay:
                     with self._tracing.publish_span(self._traced(rows)):
                         chunks.append(await sequencer.hand_over(rows))
                 elif chunks:
-                    await self._settle(chunks.popleft(), lease)
+                    await self._settle(chunks.popleft())
+                    if time.monotonic() > self._marked_at_s + MARK_EVERY_S:
+                        await self._mark(lease)
+                elif self._touched and (stopping.is_set() or time.monotonic() > self._marked_at_s + MARK_EVERY_S):
+                    await self._mark(lease)
                 elif stopping.is_set():
                     return
                 else:
@@ -127,8 +139,14 @@ class Relay:
             return []
         return [_Traced(each.row.topic, each.row.partition, _parsed(each.row.headers)) for each in rows]
 
-    async def _settle(self, chunk: _Chunk, lease: Lease) -> None:
-        """Waits for a chunk's acknowledgements and marks them. A failure marks nothing behind itself."""
+    async def _mark(self, lease: Lease) -> None:
+        touched = {place: self._progress[place] for place in self._touched}
+        await self._database.mark_published(lease, touched, self._acknowledged_up_to)
+        self._touched.clear()
+        self._marked_at_s = time.monotonic()
+
+    async def _settle(self, chunk: _Chunk) -> None:
+        """Waits for a chunk's acknowledgements, to be marked soon. A failure lets nothing behind itself be marked."""
         failure = None
         for delivery in chunk.deliveries:
             try:
@@ -143,8 +161,8 @@ class Relay:
                 )
         if failure is not None:
             raise failure
-        touched = {delivery.place: self._progress[delivery.place] for delivery in chunk.deliveries}
-        await self._database.mark_published(lease, touched, chunk.up_to)
+        self._touched.update(delivery.place for delivery in chunk.deliveries)
+        self._acknowledged_up_to = chunk.up_to
         for delivery in chunk.deliveries:
             self._metrics.add("millpond_stream_relay_published_total", delivery.records, topic=delivery.place.topic)
 

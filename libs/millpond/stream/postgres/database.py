@@ -80,7 +80,10 @@ class PostgresDatabase:
     async def announce(self) -> None:
         # A statement of its own: inside the transaction NOTIFY takes a lock of the whole server at commit.
         async with self._connection() as connection:
-            await connection.execute("SELECT pg_notify($1, '')", self._channel)
+            # Nor need it wait for the disk: what it announces is safe already, and the relay looks by itself, too.
+            await connection.execute(
+                "SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, '')", self._channel
+            )
 
     async def positions(self, places: Sequence[Place]) -> dict[Place, Position]:
         async with self._connection() as connection:
@@ -158,6 +161,8 @@ class PostgresDatabase:
     async def mark_published(self, lease: Lease, progress: Mapping[Place, RelayProgress], up_to: int) -> None:
         async with self.transaction() as transaction:
             await transaction.hold_lease(lease)
+            # Not waiting for the disk: a mark that is lost is found again on the log.
+            await transaction.connection.execute("SET LOCAL synchronous_commit TO off")
             await transaction.connection.executemany(
                 """
                 INSERT INTO relay_progress VALUES ($1, $2, $3, $4) ON CONFLICT (topic, partition)
@@ -248,7 +253,9 @@ async def open_database(
         **{name: str(value) for name, value in TIMEOUTS.items()},
     }
     try:
-        pool = await asyncpg.create_pool(dsn, min_size=1, max_size=connections_max, server_settings=settings)
+        pool = await asyncpg.create_pool(
+            dsn, min_size=1, max_size=connections_max, server_settings=settings, reset=_left_clean
+        )
     except AWAY as cause:
         raise DatabaseAway(cause=f"{type(cause).__name__}: {cause}") from cause
     database = PostgresDatabase(pool, schema)
@@ -263,3 +270,7 @@ async def open_database(
         if service_schema:
             await connection.execute(service_schema)
     return database
+
+
+async def _left_clean(_connection: asyncpg.Connection) -> None:
+    """Nothing here outlives its transaction, so the round trip of asyncpg's own reset is spared."""
