@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from millpond.settings.base import Settings, Variable, load, unknown_variables, variables
+from millpond.settings.environment import Settings, Variable, load, unknown_variables, variables
 from millpond.settings.errors import SettingsInvalid
 from millpond.settings.health import HealthSettings
 from millpond.settings.kafka import KafkaSettings

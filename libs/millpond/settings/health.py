@@ -7,7 +7,7 @@ from typing import ClassVar
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from millpond.settings.base import Settings
+from millpond.settings.environment import Settings
 
 
 class HealthSettings(Settings):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from millpond.settings.base import Settings
+from millpond.settings.environment import Settings
 
 if TYPE_CHECKING:
     from faststream.security import BaseSecurity

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from millpond.settings.base import Settings
+from millpond.settings.environment import Settings
 
 
 class LogSettings(Settings):

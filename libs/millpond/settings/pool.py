@@ -8,7 +8,7 @@ from eth_utils.address import is_checksum_address, is_hex_address, to_checksum_a
 from pydantic import Field, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from millpond.settings.base import Settings
+from millpond.settings.environment import Settings
 
 
 class PoolSettings(Settings):

@@ -7,7 +7,7 @@ from typing import ClassVar, Final, Self
 from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from millpond.settings.base import Settings
+from millpond.settings.environment import Settings
 
 # A frozen process keeps its locks until the database ends its idle transaction: the standby waits for that too.
 IDLE_TRANSACTION_S: Final = 1.5

@@ -96,12 +96,12 @@ class Relay:
         failures = 0
         async with self._database.listen(self._announced.set):
             while True:
-                before = await self._database.published_up_to()
+                reached = self._acknowledged_up_to
                 try:
-                    await self._serve(lease, before, stopping)
+                    await self._serve(lease, await self._database.published_up_to(), stopping)
                     return
                 except SendFailed as failure:
-                    failures = 0 if await self._database.published_up_to() > before else failures + 1
+                    failures = 0 if self._acknowledged_up_to > reached else failures + 1
                     wait_s = backoff_s(failures, longest_s=RETRY_MAX_S)
                     self._metrics.add("millpond_stream_relay_restarts_total")
                     log.warning("relay_starts_again", cause=str(failure), wait_s=wait_s)
