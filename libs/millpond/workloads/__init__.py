@@ -1,0 +1,1 @@
+"""Each workload's unit and how it is counted: one module a workload."""

@@ -1,0 +1,1 @@
+"""Runs beside the GPU: reports it, takes jobs, calls the runner, signs results."""

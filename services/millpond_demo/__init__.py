@@ -1,0 +1,1 @@
+"""The whole pool on one machine, with a story to watch."""

@@ -1,0 +1,1 @@
+"""The internet's door: authenticates, stamps the time of arrival, carries."""

@@ -1,0 +1,1 @@
+"""Who is in: contributors, devices, GPUs, gateways, terms; and who is alive."""

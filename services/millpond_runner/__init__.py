@@ -1,0 +1,1 @@
+"""The workload behind standardized HTTP endpoints: ffmpeg transcoding."""

@@ -1,0 +1,1 @@
+"""Which GPU runs which job; which attempt counts."""
