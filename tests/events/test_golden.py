@@ -1,6 +1,7 @@
 """Golden samples: the bytes of every event that was ever published, read with today's models.
 
-``golden/<topic>/<Type>.v1-<n>.json`` is the value of one record; a service's dead letters are under ``deadletters.v1``.
+``golden/<topic>/<Type>.v1-<n>.json`` is the value of one record; all services' dead letters are under ``deadletters.v1``,
+all gateways' requests under ``requests.v1``.
 A sample is never edited or deleted. A field added to an event gets a new sample (the next n), and the old ones show that
 its default is there. A missing sample's test says which file to write, and with what.
 """
@@ -13,19 +14,21 @@ from pathlib import Path
 import pytest
 
 from millpond.events.event import Event
-from millpond.events.topics import TOPICS
+from millpond.events.topics import TOPICS, gateway_requests
 
 GOLDEN = Path(__file__).parent / "golden"
 
 
 def folder_of(topic: str) -> str:
-    """One folder for all services' dead letters: they carry the same events."""
-    _, dataset, version = topic.split(".")
-    return f"{dataset}.{version}" if dataset == "deadletters" else topic
+    """One folder for all services' dead letters, one for all gateways' requests: they carry the same events."""
+    *_, dataset, version = topic.split(".")
+    return f"{dataset}.{version}" if dataset in ("deadletters", "requests") else topic
 
 
 MODELS: dict[tuple[str, str], type[Event]] = {
-    (folder_of(topic.name), name): event for topic in TOPICS.values() for name, event in topic.event_types.items()
+    (folder_of(topic.name), name): event
+    for topic in (*TOPICS.values(), gateway_requests("id"))
+    for name, event in topic.event_types.items()
 }
 SAMPLES = sorted(GOLDEN.glob("*/*.json"))
 

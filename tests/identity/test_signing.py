@@ -11,6 +11,7 @@ from typing import Any, get_args
 
 import pytest
 from eth_account import Account
+from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -34,7 +35,7 @@ from millpond.identity import (
     typed_data,
     verify_action,
 )
-from millpond.identity.actions import UINT256_MAX
+from millpond.identity.actions import UINT256_MAX, struct_fields
 from millpond.identity.signing import SECP256K1_N
 
 KEY = bytes.fromhex("11" * 32)
@@ -67,17 +68,18 @@ uint256 = st.integers(0, UINT256_MAX)
 bytes32 = st.binary(min_size=32, max_size=32).map(lambda raw: "0x" + raw.hex())
 
 
+VALUES = {
+    "string": st.text(),
+    "uint256": uint256,
+    "bytes32": bytes32,
+    "address": st.binary(min_size=20, max_size=20).map(to_checksum_address),
+}
+
+
 @st.composite
 def actions(draw: st.DrawFn) -> Action:
-    return draw(st.sampled_from(sorted(ACTIONS.values(), key=lambda kind: kind.__name__)))(
-        service=draw(st.text()),
-        topic=draw(st.text()),
-        partition=draw(uint256),
-        offset=draw(uint256),
-        content_hash=draw(bytes32),
-        reason=draw(st.text()),
-        nonce=draw(uint256),
-    )
+    kind = draw(st.sampled_from(sorted(ACTIONS.values(), key=lambda kind: kind.__name__)))
+    return kind(**{name: draw(VALUES[type_]) for name, type_ in struct_fields(kind).items()})
 
 
 def verify(signed: SignedAction, domain: Domain = POND) -> Action:

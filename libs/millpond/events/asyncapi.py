@@ -33,7 +33,8 @@ def asyncapi_document() -> Json:
     }
     operations = {name: each for topic in TOPICS.values() for name, each in _operations(topic, topic.name).items()}
     gateway_operations = _operations(gateway, "gateway.requests.v1", owner="gateway")
-    events = sorted({event for topic in TOPICS.values() for event in topic.events}, key=lambda event: event.type_name)
+    topics = (*TOPICS.values(), gateway)
+    events = sorted({event for topic in topics for event in topic.events}, key=lambda event: event.type_name)
     return {
         "asyncapi": "3.0.0",
         "info": {

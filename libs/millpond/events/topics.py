@@ -14,9 +14,37 @@ from functools import partial
 from types import MappingProxyType
 
 from millpond.errors import MillpondError
+from millpond.events.agent_claims import Heartbeat, JobFailed, JobProgress, JobStarted, JobSucceeded
+from millpond.events.agent_enrolments import DeviceDelegated, DeviceRevoked, LeaveAsked, SignedIn
 from millpond.events.deadletters import DeadLettered, ReAdmitted, Resumed, Skipped, Stopped
+from millpond.events.gateway_jobs import CancelAsked, JobAsked, JobCancelled, JobRequested
+from millpond.events.inspector_observations import OutputObserved, OutputUnavailable, OutputUnreadable
+from millpond.events.metering_usage import UsageHeld, UsageRecorded, Watermark
 from millpond.events.operator_commands import OperatorCommanded
+from millpond.events.pool_terms import TermsPublished
+from millpond.events.registry_capacity import CapacityChanged
+from millpond.events.registry_gateways import GatewayAdmitted, GatewaySuspended
+from millpond.events.registry_gpus import GpuDraining, GpuGone, GpuOnline, GpuRefused, GpuSuspect
+from millpond.events.registry_members import (
+    ContributorAdmitted,
+    ContributorDraining,
+    ContributorLeft,
+    ContributorSuspended,
+    ContributorWaits,
+    DeviceRefused,
+    DeviceRegistered,
+    DeviceRemoved,
+)
+from millpond.events.rewards_epochs import EpochClosing
 from millpond.events.roles import OPERATOR, SERVICES
+from millpond.events.scheduler_assignments import (
+    AttemptClosed,
+    JobAccepted,
+    JobAssigned,
+    JobFinished,
+    JobGivenUp,
+    JobRefused,
+)
 from millpond.events.scheduler_reads import ReadUpTo
 from millpond.events.topic import Topic, Written
 
@@ -57,13 +85,38 @@ POOL_TERMS = Topic(
     "registry",
     tuple(service for service in SERVICES if service != "registry"),
     "stop",
+    events=(TermsPublished,),
 )
 
 # edge both carries a gateway's HTTP request (a source) and decides about its Kafka record (a process). Either way the
 # item is (gateway, its own id), the same whichever door it came through: that identity, not a number, stops a repeat.
-GATEWAY_JOBS = _item_kept("gateway.jobs.v1", "job", JOB_PARTITIONS, "edge", ("scheduler",), "stop")
+GATEWAY_JOBS = _item_kept(
+    "gateway.jobs.v1",
+    "job",
+    JOB_PARTITIONS,
+    "edge",
+    ("scheduler",),
+    "stop",
+    events=(
+        JobRequested,
+        JobCancelled,
+    ),
+)
 
-AGENT_ENROLMENTS = _item_kept("agent.enrolments.v1", "contributor", ENTITY_PARTITIONS, "edge", ("registry",), "stop")
+AGENT_ENROLMENTS = _item_kept(
+    "agent.enrolments.v1",
+    "contributor",
+    ENTITY_PARTITIONS,
+    "edge",
+    ("registry",),
+    "stop",
+    events=(
+        SignedIn,
+        DeviceDelegated,
+        DeviceRevoked,
+        LeaveAsked,
+    ),
+)
 AGENT_HEARTBEATS = _item(
     "agent.heartbeats.v1",
     "device",
@@ -72,12 +125,30 @@ AGENT_HEARTBEATS = _item(
     ("registry", "scheduler"),
     "aside",
     retention=DISPUTE_WINDOW,
+    events=(Heartbeat,),
 )
 AGENT_PROGRESS = _item(
-    "agent.progress.v1", "job", JOB_PARTITIONS, "edge", ("scheduler",), "aside", retention=DISPUTE_WINDOW
+    "agent.progress.v1",
+    "job",
+    JOB_PARTITIONS,
+    "edge",
+    ("scheduler",),
+    "aside",
+    retention=DISPUTE_WINDOW,
+    events=(JobProgress,),
 )
 AGENT_RESULTS = _item_kept(
-    "agent.results.v1", "job", JOB_PARTITIONS, "edge", ("scheduler", "metering", "inspector"), "stop"
+    "agent.results.v1",
+    "job",
+    JOB_PARTITIONS,
+    "edge",
+    ("scheduler", "metering", "inspector"),
+    "stop",
+    events=(
+        JobStarted,
+        JobSucceeded,
+        JobFailed,
+    ),
 )
 
 # Every service can have a stopped partition, which only a signed skip releases: so every service decides on commands.
@@ -93,19 +164,69 @@ REGISTRY_MEMBERS = Topic(
     "registry",
     ("scheduler", "metering", "rewards", "treasury", "edge"),
     "stop",
+    events=(
+        ContributorWaits,
+        ContributorAdmitted,
+        ContributorSuspended,
+        ContributorDraining,
+        ContributorLeft,
+        DeviceRegistered,
+        DeviceRefused,
+        DeviceRemoved,
+    ),
 )
 REGISTRY_GATEWAYS = Topic(
-    "registry.gateways.v1", "gateway", CONTROL_PARTITIONS, "registry", ("edge", "scheduler", "rewards"), "stop"
+    "registry.gateways.v1",
+    "gateway",
+    CONTROL_PARTITIONS,
+    "registry",
+    ("edge", "scheduler", "rewards"),
+    "stop",
+    events=(
+        GatewayAdmitted,
+        GatewaySuspended,
+    ),
 )
 REGISTRY_GPUS = Topic(
-    "registry.gpus.v1", "gpu", ENTITY_PARTITIONS, "registry", ("scheduler", "metering", "rewards"), "stop"
+    "registry.gpus.v1",
+    "gpu",
+    ENTITY_PARTITIONS,
+    "registry",
+    ("scheduler", "metering", "rewards"),
+    "stop",
+    events=(
+        GpuOnline,
+        GpuSuspect,
+        GpuDraining,
+        GpuGone,
+        GpuRefused,
+    ),
 )
 REGISTRY_CAPACITY = Topic(
-    "registry.capacity.v1", "capability", ENTITY_PARTITIONS, "registry", ("edge", "bridge"), "aside"
+    "registry.capacity.v1",
+    "capability",
+    ENTITY_PARTITIONS,
+    "registry",
+    ("edge", "bridge"),
+    "aside",
+    events=(CapacityChanged,),
 )
 
 SCHEDULER_ASSIGNMENTS = Topic(
-    "scheduler.assignments.v1", "job", JOB_PARTITIONS, "scheduler", ("metering", "edge", "bridge"), "stop"
+    "scheduler.assignments.v1",
+    "job",
+    JOB_PARTITIONS,
+    "scheduler",
+    ("metering", "edge", "bridge"),
+    "stop",
+    events=(
+        JobAccepted,
+        JobAssigned,
+        AttemptClosed,
+        JobFinished,
+        JobRefused,
+        JobGivenUp,
+    ),
 )
 SCHEDULER_READS = Topic(
     "scheduler.reads.v1",
@@ -120,10 +241,32 @@ SCHEDULER_READS = Topic(
 SCHEDULER_STANDINGS = Topic("scheduler.standings.v1", "gpu", ENTITY_PARTITIONS, "scheduler", ("edge",), "aside")
 
 # Decoding is I/O, but one answer per output is a promise: a process, numbered by its outbox.
-INSPECTOR_OBSERVATIONS = Topic("inspector.observations.v1", "job", JOB_PARTITIONS, "inspector", ("metering",), "stop")
+INSPECTOR_OBSERVATIONS = Topic(
+    "inspector.observations.v1",
+    "job",
+    JOB_PARTITIONS,
+    "inspector",
+    ("metering",),
+    "stop",
+    events=(
+        OutputObserved,
+        OutputUnreadable,
+        OutputUnavailable,
+    ),
+)
 
 METERING_USAGE = Topic(
-    "metering.usage.v1", "contributor", ENTITY_PARTITIONS, "metering", ("rewards", "edge", "scheduler"), "stop"
+    "metering.usage.v1",
+    "contributor",
+    ENTITY_PARTITIONS,
+    "metering",
+    ("rewards", "edge", "scheduler"),
+    "stop",
+    events=(
+        UsageRecorded,
+        UsageHeld,
+        Watermark,
+    ),
 )
 METERING_CHALLENGES = Topic(
     "metering.challenges.v1", "epoch", CONTROL_PARTITIONS, "metering", ("inspector", "scheduler", "registry"), "stop"
@@ -154,6 +297,7 @@ REWARDS_EPOCHS = Topic(
     "rewards",
     ("metering", "registry", "scheduler", "treasury"),
     "stop",
+    events=(EpochClosing,),
 )
 REWARDS_STATEMENTS = Topic("rewards.statements.v1", "contributor", ENTITY_PARTITIONS, "rewards", ("edge",), "stop")
 REWARDS_PAYOUTS = Topic("rewards.payouts.v1", "contributor", ENTITY_PARTITIONS, "rewards", ("treasury", "edge"), "stop")
@@ -202,6 +346,7 @@ def gateway_requests(gateway_id: str) -> Topic:
         "aside",
         Written.BY_ANYONE,
         value_bytes_max=GATEWAY_REQUEST_BYTES_MAX,
+        events=(JobAsked, CancelAsked),
     )
 
 

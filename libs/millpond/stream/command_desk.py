@@ -12,7 +12,7 @@ from millpond.events.event import Event
 from millpond.events.operator_commands import OperatorCommanded
 from millpond.events.topic import Topic
 from millpond.events.topics import OPERATOR_COMMANDS
-from millpond.identity import Action, ActionRefused, ReadmitRecord, SkipRecord, check_nonce
+from millpond.identity import Action, ActionRefused, ReadmitRecord, RecordAction, SkipRecord, check_nonce
 from millpond.stream.database import DeadLetter, DeadLetterState, Transaction
 from millpond.stream.decision import Received
 from millpond.stream.plan import STAMP_MS_MAX, Arrival, Poison, arrive, dead_letter, parsed_headers
@@ -95,6 +95,7 @@ class CommandDesk:
             return Handled()
         try:
             action = self._verify(command)
+            assert isinstance(action, SkipRecord | ReadmitRecord)
             check_nonce(await transaction.last_nonce(command.signer, received.topic, received.key), action.nonce)
         except ActionRefused as refusal:
             return self._refused(arrival, str(refusal))
@@ -115,7 +116,7 @@ class CommandDesk:
         return Handled(announcements=(self._beside(letter, event, received.stamp_ms),))
 
     def _carried_out(
-        self, action: Action, command: OperatorCommanded, letter: DeadLetter
+        self, action: RecordAction, command: OperatorCommanded, letter: DeadLetter
     ) -> tuple[Event | None, DeadLetterState]:
         facts = {
             **self._facts(letter),

@@ -81,3 +81,4 @@ class Decision(Generic[State]):
 
 Decide = Callable[[State, Input], Decision[State]]
 Fold = Callable[[State, Received], Decision[State]]
+Conclude = Callable[[State], Decision[State]]

@@ -8,7 +8,7 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from millpond.events.topic import Topic
 from millpond.stream.database import WHOLE_SERVICE
-from millpond.stream.decision import Decide, Fold, Input, Received, State
+from millpond.stream.decision import Conclude, Decide, Fold, Input, Received, State
 from millpond.stream.record import Place
 
 Shape = Literal["grouped", "single_active"]
@@ -52,6 +52,9 @@ class Service(Generic[State]):
     lost database folds them all, then reads the inputs anew from where ``rebuild_reads_from`` says: ``covered`` by what
     was published (everything that matters is in the outputs) or the ``beginning`` (inputs that wait for each other
     have left no output yet; ``decide`` must not decide again what ``fold`` has shown it).
+
+    ``conclude`` speaks once more when all inputs of a transaction have been decided: what is best decided from all of
+    them together (handing out jobs), and what is said once per transaction (how far it had read).
     """
 
     name: str
@@ -65,6 +68,7 @@ class Service(Generic[State]):
     observe: Observe | None = None
     fold: Fold[State] | None = None
     rebuild_reads_from: Literal["covered", "beginning"] = "covered"
+    conclude: Conclude[State] | None = None
 
     def timer_scope(self, place: Place) -> Place:
         """Whose timers an input from ``place`` sets: its partition's, or the one active process's."""

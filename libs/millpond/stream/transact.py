@@ -9,7 +9,7 @@ from typing import Generic
 from millpond.errors import MillpondError
 from millpond.stream.command_desk import CONFLICT_SENTENCE, Announcement, CommandDesk, Handled
 from millpond.stream.database import Database, DeadLetter, Lease, Move, OutboxRow, Transaction
-from millpond.stream.decision import Input, Received, State, Tick, Timer
+from millpond.stream.decision import Conclude, Input, Received, State, Tick, Timer
 from millpond.stream.outlet import Outlet, shared_headers
 from millpond.stream.plan import Plan, dead_letter
 from millpond.stream.record import Place
@@ -159,14 +159,23 @@ class Transactor(Generic[State]):
         folded = _Folded(before, [], {})
         for scope, each in inputs:
             self._take(scope, each, folded, headers)
+        self._conclude(*inputs[-1], folded, headers)
         await self._service.store.save(transaction.connection, before, folded.state)
         for scope, timers in folded.timers.items():
             await transaction.set_timers(scope, timers)
         return folded.state, folded.rows
 
     def _take(self, scope: Place, each: Input, folded: _Folded[State], headers: str) -> None:
+        decide = self._service.decide
+        self._fold_in(scope, each, folded, headers, lambda state: decide(state, each))
+
+    def _conclude(self, scope: Place, last: Input, folded: _Folded[State], headers: str) -> None:
+        if self._service.conclude is not None:
+            self._fold_in(scope, last, folded, headers, self._service.conclude)
+
+    def _fold_in(self, scope: Place, each: Input, folded: _Folded[State], headers: str, rule: Conclude[State]) -> None:
         try:
-            decision = self._service.decide(folded.state, each)
+            decision = rule(folded.state)
             folded.rows += [self._outlet.row(outgoing, headers) for outgoing in decision.events]
         # Whatever a rule raises is a bug that must not pass as "applied", and must not stop the other partitions.
         except Exception as cause:
