@@ -43,6 +43,7 @@ def fail(state: State) -> Decision[State]:
 async def apply(service: Service[State], drops: int) -> tuple[MemoryDatabase, Any]:
     database = MemoryDatabase(lambda: 0.0)
     transactor = Transactor(service, database, CommandDesk(NAME, service.reads, dead_letters_topic(NAME), verify))
+    await database.positions([plan.place for plan in plans_of(drops)])
     applied = await transactor.apply(Batch(plans_of(drops), now_ms=1), {})
     return database, applied
 
