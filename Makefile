@@ -6,7 +6,7 @@ STAMP := $(VENV)/.lock-installed
 RUN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help venv lock check format test campaign stack bench
+.PHONY: help venv lock check format test demo pool campaign stack bench
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -14,9 +14,9 @@ help:  ## List the targets.
 venv: $(STAMP)  ## Make .venv from the hash-pinned lock.
 
 # Brought up to date in place, under a lock: two makes take turns, and what runs from it goes on.
-$(STAMP): requirements.lock
+$(STAMP): requirements.lock pyproject.toml
 	@mkdir -p .local
-	@exec 9>.local/venv.lock; flock 9; [ $@ -nt requirements.lock ] || { set -e; \
+	@exec 9>.local/venv.lock; flock 9; [ $@ -nt requirements.lock -a $@ -nt pyproject.toml ] || { set -e; \
 	  echo "making $(VENV)"; $(PYTHON) -m venv $(VENV); \
 	  $(RUN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock; \
 	  $(RUN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .; \
@@ -42,6 +42,12 @@ test: check  ## The whole suite, on a real stack.
 
 campaign: $(STAMP)  ## Kill and freeze for long: SEED, KILLS (300), CHANGES (50) of the active one.
 	SEED=$${SEED:-$$RANDOM} KILLS=$${KILLS:-300} CHANGES=$${CHANGES:-50} $(RUN)/pytest -s tests/stream/test_kills.py tests/stream/test_takeover.py
+
+demo: $(STAMP)  ## The whole pool: a video in, its renditions out. INPUT=any.mp4, CHAOS=scheduler (or another program, kafka, postgres).
+	@exec $(RUN)/python -m millpond_demo $(if $(INPUT),--input '$(INPUT)') $(if $(CHAOS),--chaos '$(CHAOS)')
+
+pool: $(STAMP)  ## The same, and stays up until Ctrl-C: says what to type next.
+	@exec $(RUN)/python -m millpond_demo --stay $(if $(INPUT),--input '$(INPUT)')
 
 stack: $(STAMP)  ## Kafka, PostgreSQL and anvil on this machine, until Ctrl-C.
 	@exec $(RUN)/millpond stack

@@ -9,8 +9,9 @@ import subprocess
 import sys
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from millpond.localstack import guard
 
@@ -22,6 +23,8 @@ class GuardedProcess(ABC):
 
     stop_signal = signal.SIGTERM
     grace_s = 10.0
+    # What the command gets beside our own environment.
+    environment: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, directory: Path, *, lock: int) -> None:
         """``lock`` is a descriptor that stays open until the last process has ended, whatever becomes of us."""
@@ -62,6 +65,7 @@ class GuardedProcess(ABC):
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
+                env={**os.environ, **self.environment},
                 start_new_session=True,
                 pass_fds=(self._lock,),
             )
