@@ -9,6 +9,7 @@ import typer
 from millpond_cli.archive import export, restore
 from millpond_cli.database import database
 from millpond_cli.deadletters import deadletters
+from millpond_cli.gateway.command import send
 from millpond_cli.generate import generate
 from millpond_cli.recovery import rebuild, resend_tail
 from millpond_cli.settings import settings
@@ -26,6 +27,7 @@ app.command()(rebuild)
 app.add_typer(deadletters, name="deadletters")
 app.add_typer(database, name="database")
 app.command()(generate)
+app.command()(send)
 
 
 @app.callback()

@@ -10,7 +10,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from millpond.settings import SETTINGS, SettingsInvalid, Variable, load, unknown_variables, variables
+from millpond.settings import SETTINGS as SHARED
+from millpond.settings import Settings, SettingsInvalid, Variable, load, unknown_variables, variables
+from millpond_cli.gateway.settings import GatewaySettings
+
+# What all programs share, and what the command itself reads.
+SETTINGS: Final[tuple[type[Settings], ...]] = (*SHARED, GatewaySettings)
 
 # A pipe has no width; rich would assume 80 columns and break the variables' names.
 PIPE_COLUMNS: Final = 180

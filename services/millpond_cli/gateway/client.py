@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -33,6 +34,10 @@ WORDS_MAX: Final = 300
 Answer = TypeVar("Answer")
 JobState = Literal["requested", "accepted", "assigned", "finished", "refused", "given_up"]
 ENDED: Final[frozenset[JobState]] = frozenset({"finished", "refused", "given_up"})
+
+
+class EdgeUrlInvalid(MillpondError):
+    """{url!r} is no URL of a pool's edge: give --edge or MILLPOND_GATEWAY_EDGE_URL like https://pool.example."""
 
 
 class EdgeAway(MillpondError):
@@ -87,6 +92,9 @@ class EdgeClient:
     @classmethod
     @asynccontextmanager
     async def open(cls, url: str, api_key: str, *, patience_s: float = PATIENCE_S) -> AsyncIterator[EdgeClient]:
+        """Raises ``EdgeUrlInvalid``."""
+        if not re.fullmatch(r"https?://[^/\s]+(/\S*)?", url):
+            raise EdgeUrlInvalid(url=url)
         headers = {"Authorization": f"Bearer {api_key}"}
         timeout = httpx.Timeout(SILENCE_S_MAX, connect=CONNECT_S)
         async with httpx.AsyncClient(base_url=url, headers=headers, timeout=timeout) as http:
@@ -113,8 +121,8 @@ class EdgeClient:
             async with self._http.stream("GET", f"/blobs/{blob.hash}") as response:
                 await _refuse(response)
                 found = await _written(response, part, blob.size_bytes)
-            if found != blob:
-                raise BlobDamaged(hash=blob.hash, found=f"{found.hash}, {found.size_bytes} bytes")
+            if found != (blob.hash, blob.size_bytes):
+                raise BlobDamaged(hash=blob.hash, found=f"{found[0]}, {found[1]} bytes")
             part.replace(path)
 
         await self._patiently(get)
@@ -227,8 +235,8 @@ async def _chunks(path: Path) -> AsyncIterator[bytes]:
             yield chunk
 
 
-async def _written(response: httpx.Response, path: Path, size_bytes_max: int) -> Blob:
-    """Writes the body, no further than one chunk beyond what it should have, and says what it was."""
+async def _written(response: httpx.Response, path: Path, size_bytes_max: int) -> tuple[str, int]:
+    """Writes the body, no further than one chunk beyond what it should have, and gives hash and size."""
     digest, size_bytes = hashlib.sha256(), 0
     with await asyncio.to_thread(path.open, "wb") as file:
         async for chunk in response.aiter_bytes(CHUNK_BYTES):
@@ -237,7 +245,7 @@ async def _written(response: httpx.Response, path: Path, size_bytes_max: int) ->
             await asyncio.to_thread(file.write, chunk)
             if size_bytes > size_bytes_max:
                 break
-    return Blob(hash=f"0x{digest.hexdigest()}", size_bytes=size_bytes)
+    return f"0x{digest.hexdigest()}", size_bytes
 
 
 def _cause(error: BaseException) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import accumulate, pairwise
@@ -17,13 +18,17 @@ from av.video.stream import VideoStream
 
 from millpond.errors import MillpondError
 from millpond.workloads.blob import BLOB_BYTES_MAX, Blob
-from millpond_cli.gateway.reencode import encoded_video
+from millpond_cli.gateway.reencode import NotDecoded, encoded_video
 from millpond_cli.gateway.source import Source, open_media, packets_of, video_stream
 from millpond_cli.gateway.timeline import choose_cuts, decode_stamps, reordering
 
 
 class SegmentTooLarge(MillpondError):
     """Segment {index} of {path} has {size_bytes} bytes, and the pool takes {most}. Ask for shorter ones: --segment-s."""
+
+
+class NotCut(MillpondError):
+    """{path} can't be cut into {directory}: {cause}. See whether the disk has room, and the file plays to its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,38 +71,35 @@ def plan_cuts(source: Source, segment_s: float, *, reencode: bool = False) -> Pl
     return Plan(segment_s, cuts, len(cuts), None)
 
 
-def cut(source: Source, plan: Plan, directory: Path) -> Iterator[Segment]:
-    """Writes the segments into ``directory``, which exists. Raises ``NotDecoded``, ``SegmentTooLarge``, ``OSError``."""
-    if plan.cuts is None:
-        with encoded_video(source, plan.segment_s) as container:
-            stream = container.streams.video[0]
-            yield from _segments(packets_of(container, stream), stream, None, source, directory)
-        return
-    with open_media(source.path) as container:
-        stream = video_stream(container, source.path)
-        starts = {0, *accumulate(plan.cuts)}
-        yield from _segments(packets_of(container, stream), stream, starts, source, directory)
+def cut(source: Source, plan: Plan, directory: Path) -> Generator[Segment, None, None]:
+    """Writes the segments into ``directory``, which exists. Raises ``NotDecoded``, ``NotCut``, ``SegmentTooLarge``."""
+    try:
+        with ExitStack() as opened:
+            if plan.cuts is None:
+                stream = opened.enter_context(encoded_video(source, plan.segment_s)).streams.video[0]
+                starts = None
+            else:
+                stream = video_stream(opened.enter_context(open_media(source.path)), source.path)
+                starts = {0, *accumulate(plan.cuts)}
+            yield from _segments(stream, starts, source, directory)
+    except av.FFmpegError as error:
+        raise NotCut(path=source.path, directory=directory, cause=error) from error
 
 
-def _segments(
-    packets: Iterator[Packet[VideoStream]],
-    stream: VideoStream,
-    starts: set[int] | None,
-    source: Source,
-    directory: Path,
-) -> Iterator[Segment]:
+def _segments(stream: VideoStream, starts: set[int] | None, source: Source, directory: Path) -> Iterator[Segment]:
     """One whenever a packet's number is among ``starts``, or at every key frame if there are none."""
     gathered: list[Packet[VideoStream]] = []
     index = 0
-    for number, packet in enumerate(packets):
+    for number, packet in enumerate(packets_of(stream)):
         if gathered and (packet.is_keyframe if starts is None else number in starts):
             assert packet.pts is not None
             yield _written(index, gathered, packet.pts, stream, source, directory)
             index, gathered = index + 1, []
         gathered.append(packet)
-    if gathered:
-        last = max(gathered, key=lambda packet: packet.pts or 0)
-        yield _written(index, gathered, (last.pts or 0) + _duration(last, gathered), stream, source, directory)
+    if not gathered:
+        raise NotDecoded(path=source.path, problem="no frame of it comes out")
+    last = max(gathered, key=lambda packet: packet.pts or 0)
+    yield _written(index, gathered, (last.pts or 0) + _duration(last, gathered), stream, source, directory)
 
 
 def _written(

@@ -11,6 +11,7 @@ from fractions import Fraction
 from itertools import chain, pairwise
 from math import floor
 from pathlib import Path
+from typing import TypeAlias
 
 import av
 from av.audio.stream import AudioStream
@@ -25,12 +26,16 @@ from millpond_cli.gateway.parts import Part, part_packets
 from millpond_cli.gateway.source import Audio, open_media
 from millpond_cli.gateway.timeline import decode_stamps
 
-Coded = Packet[VideoStream] | Packet[AudioStream]
+Coded: TypeAlias = "Packet[VideoStream] | Packet[AudioStream]"
 
 
 class JoinedWrong(MillpondError):
     """{path} has {found}, and not {wanted} as the source. Nothing was put in its place; send the video again with
     another --id."""
+
+
+class NotJoined(MillpondError):
+    """{path} can't be written: {cause}. See whether the disk has room, and send again with the same --id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +64,15 @@ def timeline(segments: Sequence[Segment], audio: Audio | None) -> Timeline:
 
 
 def join(parts: Sequence[Part], rendition: Rendition, line: Timeline, audio: Audio | None, path: Path) -> None:
-    """Writes ``path`` and reads it again. Raises ``JoinedWrong``, ``OSError``."""
+    """Writes ``path`` and reads it again. Raises ``JoinedWrong``, ``NotJoined``."""
+    try:
+        _write(parts, line, audio, path)
+    except av.FFmpegError as error:
+        raise NotJoined(path=path, cause=error) from error
+    _verify(path, rendition, line)
+
+
+def _write(parts: Sequence[Part], line: Timeline, audio: Audio | None, path: Path) -> None:
     timescale = {"movflags": "+faststart", "video_track_timescale": str(line.time_base.denominator)}
     with ExitStack() as opened:
         container = opened.enter_context(av.open(f"file:{path}", "w", format="mp4", options=timescale))
@@ -76,7 +89,6 @@ def join(parts: Sequence[Part], rendition: Rendition, line: Timeline, audio: Aud
             tracks.append(_audio(heard, line.origin * line.time_base, _added(container, heard)))
         for packet in heapq.merge(*tracks, key=_when):
             container.mux_one(packet)
-    _verify(path, rendition, line)
 
 
 def _added(container: OutputContainer, heard: AudioStream) -> AudioStream:

@@ -16,6 +16,7 @@ from av.video.stream import VideoStream
 from millpond.errors import MillpondError
 from millpond.workloads.transcode import Rendition
 from millpond_cli.gateway.cut import Segment
+from millpond_cli.gateway.source import packets_of
 from millpond_cli.gateway.timeline import reordering
 
 # What was made elsewhere is opened as these and as nothing else, so that no playlist in it reads other files.
@@ -45,8 +46,8 @@ def check_part(path: Path, segment: Segment, rendition: Rendition) -> Part:
 
     try:
         with _opened(path) as stream:
-            packets = [(packet.pts, packet.is_keyframe) for packet in _video_packets(stream)]
-            codec, size = stream.codec_context.name, (stream.width, stream.height)
+            packets = [(packet.pts, packet.is_keyframe) for packet in packets_of(stream)]
+            codec, size = stream.codec.canonical_name, (stream.width, stream.height)
             header = _annex_b(bytes(stream.codec_context.extradata or b""))
     except (av.FFmpegError, LookupError) as error:
         raise unusable(f"that can't be read ({error})") from error
@@ -69,7 +70,7 @@ def part_packets(path: Path) -> Iterator[tuple[VideoStream, list[Packet[VideoStr
     """A part's stream and all its packets, in Annex B, each key frame behind the parameters that decode it."""
     with _opened(path) as stream:
         annex_b = BitStreamFilterContext("h264_mp4toannexb", stream)
-        packets = [made for packet in _video_packets(stream) for made in annex_b.filter(packet)]
+        packets = [made for packet in packets_of(stream) for made in annex_b.filter(packet)]
         yield stream, [*packets, *annex_b.filter(None)]
 
 
@@ -77,12 +78,6 @@ def part_packets(path: Path) -> Iterator[tuple[VideoStream, list[Packet[VideoStr
 def _opened(path: Path) -> Iterator[VideoStream]:
     with av.open(f"file:{path}", options=_OPTIONS) as container:
         yield container.streams.video[0]
-
-
-def _video_packets(stream: VideoStream) -> Iterator[Packet[VideoStream]]:
-    container = stream.container
-    assert isinstance(container, av.container.InputContainer)
-    return (packet for packet in container.demux(stream) if packet.size)
 
 
 def _annex_b(header: bytes) -> bytes:

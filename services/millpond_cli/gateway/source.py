@@ -94,8 +94,10 @@ def video_stream(container: InputContainer, path: Path) -> VideoStream:
     raise NotAVideo(path=path, problem="it has no moving picture")
 
 
-def packets_of(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
+def packets_of(stream: VideoStream) -> Iterator[Packet[VideoStream]]:
     """Its packets, in decoding order, without the empty one at the end."""
+    container = stream.container
+    assert isinstance(container, InputContainer)
     return (packet for packet in container.demux(stream) if packet.size)
 
 
@@ -109,10 +111,11 @@ def probe(path: Path) -> Source:
         stream = video_stream(container, path)
         time_base = stream.time_base or Fraction(1, USUAL_RATE)
         try:
-            scan = _scan(packets_of(container, stream))
+            scan = _scan(packets_of(stream))
         except av.FFmpegError as error:
             raise NotAVideo(path=path, problem=f"it is damaged ({_cause(error)})") from error
-        why = f"its codec is {stream.codec_context.name}" if stream.codec_context.name not in COPIED_CODECS else None
+        codec = stream.codec.canonical_name
+        why = f"its codec is {codec}" if codec not in COPIED_CODECS else None
         why = why or ("it is stored lying on its side" if rotated else None) or scan.problem
         rate = stream.average_rate or stream.guessed_rate or USUAL_RATE
     start, end = scan.bounds(round(1 / (rate * time_base)))
@@ -135,7 +138,7 @@ def _picture(container: InputContainer, stream: VideoStream, path: Path) -> tupl
 def _audio(container: InputContainer, path: Path) -> Audio | None:
     for stream in container.streams.audio:
         if stream.codec_context is not None and stream.time_base is not None:
-            return Audio(path, stream.codec_context.name, (stream.start_time or 0) * stream.time_base)
+            return Audio(path, stream.codec.canonical_name, (stream.start_time or 0) * stream.time_base)
     return None
 
 
