@@ -1,0 +1,1 @@
+"""Agents: the WebSocket over which they get work and say what they did."""

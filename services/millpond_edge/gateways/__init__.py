@@ -1,0 +1,1 @@
+"""Gateways: their blobs, their jobs, and what becomes of them."""

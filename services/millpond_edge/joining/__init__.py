@@ -1,0 +1,1 @@
+"""Joining: devices, delegations, and the page on which a wallet signs."""
