@@ -39,7 +39,7 @@ class BodyLimit:
 
 
 def _is_streamed(scope: Scope) -> bool:
-    return scope["method"] == STREAMED_METHOD and scope["path"].startswith(STREAMED_PREFIX)
+    return bool(scope["method"] == STREAMED_METHOD and scope["path"].startswith(STREAMED_PREFIX))
 
 
 def _again(messages: Iterator[Message], receive: Receive) -> Receive:

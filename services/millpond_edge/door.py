@@ -13,6 +13,7 @@ from starlette.requests import HTTPConnection
 from millpond.identity import Domain
 from millpond.stream.process import Clock
 from millpond.stream.source import Source
+from millpond_edge.credentials.limits import RateLimits
 from millpond_edge.errors import Starting
 from millpond_edge.settings import EdgeSettings
 from millpond_edge.view.gateways import Gateways
@@ -36,6 +37,7 @@ class Door:
     view: View
     database: asyncpg.Pool
     clock: Clock
+    limits: RateLimits
     stopping: asyncio.Event
 
     @property

@@ -29,10 +29,10 @@ class EdgeSettings(Settings):
         description="The pool's public key (Ed25519, 0x and 64 hex digits): metering countersigns receipts with it."
     )
     requests_per_s: float = Field(
-        default=50.0, gt=0, le=10_000, description="Requests a second that one API key may make in the long run."
+        default=200.0, gt=0, le=10_000, description="Requests a second that one API key may make in the long run."
     )
     requests_burst: int = Field(
-        default=200, ge=1, le=100_000, description="Requests that one API key may make at once, after a pause."
+        default=1_000, ge=1, le=100_000, description="Requests that one API key may make at once, after a pause."
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -52,37 +52,40 @@ class Jobs:
     def __init__(self) -> None:
         self._jobs: dict[str, Job] = {}
         self._asked: dict[str, JobRequested] = {}
+        self._noted: dict[str, JobRequested] = {}
         self._open: dict[str, JobAssigned] = {}
         self._changes: dict[str, list[Change]] = {}
 
     def apply(self, received: Received) -> None:
         match received.event:
-            case JobRequested() as asked:
-                self.asked(asked)
+            case JobRequested(job=job) as asked:
+                # The first on the log counts, as it does for the scheduler.
+                self._asked.setdefault(job, asked)
+                self._noted.pop(job, None)
             case event if (after := self._after(event)) is not None:
                 self._jobs[after.job] = after
                 change = Change(received.place, received.offset, event.type_name, after)
                 self._changes.setdefault(after.gateway, []).append(change)
 
-    def asked(self, event: JobRequested) -> None:
-        """Kafka has the request. The first of a job counts, as it does for the scheduler."""
-        self._asked.setdefault(event.job, event)
+    def note(self, event: JobRequested) -> None:
+        """Kafka has acknowledged this request; it counts here until it is read, or another one that came before it."""
+        if event.job not in self._asked:
+            self._noted.setdefault(event.job, event)
 
     def request(self, job: str) -> JobRequested | None:
         """What was asked for as this job, as far as it is known here."""
-        return self._asked.get(job)
+        return self._asked.get(job) or self._noted.get(job)
 
     def job(self, job: str, gateway: str) -> Job | None:
         """This gateway's job; None for a stranger's, as for one that doesn't exist."""
         found = self._jobs.get(job)
-        if found is None and (asked := self._asked.get(job)) is not None:
+        if found is None and (asked := self.request(job)) is not None:
             found = Job(job, asked.gateway, asked.request_id, "requested")
         return found if found is not None and found.gateway == gateway else None
 
-    def changes(self, gateway: str, start: int) -> Iterator[Change]:
-        """This gateway's changes from the ``start``-th on."""
-        changes = self._changes.get(gateway, [])
-        return (changes[index] for index in range(start, len(changes)))
+    def changes(self, gateway: str) -> Sequence[Change]:
+        """This gateway's changes so far; more come at its end."""
+        return self._changes.setdefault(gateway, [])
 
     def open_assignments(self, device: str) -> tuple[JobAssigned, ...]:
         """The attempts that are this device's now."""

@@ -1,0 +1,62 @@
+"""Why a request about blobs or jobs is refused."""
+
+from __future__ import annotations
+
+from millpond_edge.errors import Refusal
+
+
+class NoSuchJob(Refusal):
+    """There is no job {job} of the gateway {gateway}. The id is the one that POST /jobs answered."""
+
+    status = 404
+    reason = "no-such-job"
+
+
+class RequestDiffers(Refusal):
+    """The id {request_id} already stands for another request of the gateway {gateway}: {field} was {before} and is {now}.
+    The first counts. Choose a new id for another job."""
+
+    status = 409
+    reason = "request-differs"
+
+
+class SourceMissing(Refusal):
+    """spec.source.hash is {hash}, which is not in the store. PUT /blobs/{hash} first, then post the job again."""
+
+    status = 409
+    reason = "source-missing"
+
+
+class SourceSizeDiffers(Refusal):
+    """spec.source.size_bytes is {given}, but the blob {hash} has {stored} bytes. Send its real size."""
+
+    status = 400
+    reason = "source-size-differs"
+
+
+class CursorRefused(Refusal):
+    """cursor: {problem} Give back the id of the last event as it is, or `beginning`, or leave it out."""
+
+    status = 400
+    reason = "cursor-unreadable"
+
+
+class NoSuchBlob(Refusal):
+    """The blob {hash} is not in the store. A blob's name is 0x and the SHA-256 of its bytes in lower-case hex."""
+
+    status = 404
+    reason = "no-such-blob"
+
+
+class HashMismatch(Refusal):
+    """The path says {hash}, but the SHA-256 of the body is {found}. Nothing was stored; send the bytes that belong to it."""
+
+    status = 400
+    reason = "hash-mismatch"
+
+
+class BlobTooLarge(Refusal):
+    """The body has more than {allowed} bytes, the most that a blob may have. Nothing was stored; send shorter segments."""
+
+    status = 413
+    reason = "too-large"

@@ -1,0 +1,215 @@
+"""One instance of edge from its start to its end: connections out, read models, the server, and the way down."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TypeVar
+
+import structlog
+from fastapi import FastAPI
+from faststream.kafka import KafkaBroker
+from uvicorn import Config, Server
+
+from millpond.errors import MillpondError
+from millpond.events.topic import Topic
+from millpond.events.topics import AGENT_HEARTBEATS, AGENT_PROGRESS, AGENT_RESULTS
+from millpond.identity import Domain
+from millpond.settings import HealthSettings, KafkaSettings, PoolSettings, PostgresSettings
+from millpond.stream.cursor import Cursor
+from millpond.stream.database import DatabaseAway
+from millpond.stream.feed import LogAway
+from millpond.stream.follow import FollowEnded
+from millpond.stream.kafka.feed import KafkaFeed
+from millpond.stream.kafka.log import KafkaLog
+from millpond.stream.kafka.publisher import KafkaPublisher
+from millpond.stream.log import Publisher
+from millpond.stream.postgres.database import PostgresDatabase, open_database
+from millpond.stream.process import Clock
+from millpond.stream.record import Place
+from millpond.stream.source import Source
+from millpond.stream.starting import check_topics
+from millpond.telemetry.metrics import Metrics
+from millpond_edge.app import create_app
+from millpond_edge.credentials.limits import RateLimits
+from millpond_edge.door import Door
+from millpond_edge.health import Health, health_app
+from millpond_edge.settings import EdgeSettings
+from millpond_edge.view.view import TOPICS as FOLLOWED
+from millpond_edge.view.view import View
+
+# What edge writes and doesn't follow besides.
+WRITTEN: tuple[Topic, ...] = (AGENT_HEARTBEATS, AGENT_PROGRESS, AGENT_RESULTS)
+FEED_RECORDS_MAX = 500
+AWAY_RETRY_S = 1.0
+# How long open requests may take to end once edge is told to stop; streams and agents' connections end by themselves.
+GOODBYE_S = 5
+
+Answer = TypeVar("Answer")
+log = structlog.get_logger(__name__)
+
+
+class CannotListen(MillpondError):
+    """Edge can't listen on {host}:{port}: the address is in use, or not this machine's. Set MILLPOND_EDGE_HOST and
+    MILLPOND_EDGE_PORT (for health: MILLPOND_HEALTH_HOST and _PORT) to a free one."""
+
+
+class _Stopped(Exception):
+    """Ends a wait for Kafka or the database when the process is told to stop."""
+
+
+class _Server(Server):
+    """uvicorn without its signal handling: it raises the signal again when all is done, and the exit would look like a kill."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """All that one instance reads from the environment."""
+
+    edge: EdgeSettings
+    kafka: KafkaSettings
+    postgres: PostgresSettings
+    pool: PoolSettings
+    health: HealthSettings
+
+
+class Edge:
+    """``run`` returns after SIGTERM or SIGINT, and raises what edge can't go on with: it is then to be started again."""
+
+    def __init__(self, settings: RunSettings) -> None:
+        self._settings = settings
+        self._metrics = Metrics(service="edge")
+        self._log = KafkaLog(settings.kafka.client_options())
+        self._stopping = asyncio.Event()
+        self._health = Health(self._metrics)
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        for signal_number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(signal_number, self._stopping.set)
+        health = self._settings.health
+        answering = asyncio.create_task(self._serve(health_app(self._health), health.host, health.port))
+        try:
+            with suppress(_Stopped):
+                await self._open_and_serve(answering)
+        except BaseExceptionGroup as failures:
+            raise _first_cause(failures) from failures
+        finally:
+            self._stopping.set()
+            await answering
+
+    async def _open_and_serve(self, answering: asyncio.Task[None]) -> None:
+        settings = self._settings
+        await self._patiently(lambda: check_topics("edge", (*FOLLOWED, *WRITTEN), self._log))
+        database = await self._patiently(self._open_database)
+        broker = KafkaBroker(
+            settings.kafka.bootstrap_servers.split(","), security=settings.kafka.broker_security(), logger=None
+        )
+        view = View(KafkaFeed(broker, FOLLOWED, None, FEED_RECORDS_MAX), self._metrics)
+        try:
+            await broker.start()
+            async with Source("edge", self._open_publisher, self._metrics) as source:
+                door = self._door(source, view, database)
+                self._health.watch(view)
+                # The first of them that fails ends the others, and the process.
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(self._until_stopped(view.run(self._stopping)))
+                    tasks.create_task(self._catch_up(view))
+                    tasks.create_task(self._until_stopped(self._serve_door(door)))
+                    tasks.create_task(self._until_stopped(asyncio.shield(answering)))
+        finally:
+            await broker.stop()
+            await database.close()
+
+    def _door(self, source: Source, view: View, database: PostgresDatabase) -> Door:
+        settings = self._settings
+        return Door(
+            settings=settings.edge,
+            domain=Domain(pool=settings.pool.id, chain_id=settings.pool.chain_id),
+            source=source,
+            blobs=open_blobs(),
+            view=view,
+            database=database.pool,
+            clock=Clock(lambda: time.time_ns() // 1_000_000, time.monotonic),
+            limits=RateLimits(
+                rate=settings.edge.requests_per_s, burst=settings.edge.requests_burst, monotonic_s=time.monotonic
+            ),
+            stopping=self._stopping,
+        )
+
+    async def _serve_door(self, door: Door) -> None:
+        await self._serve(create_app(door), self._settings.edge.host, self._settings.edge.port)
+
+    async def _serve(self, app: FastAPI, host: str, port: int) -> None:
+        """Until edge stops. Raises ``CannotListen``."""
+        server = _Server(
+            Config(app, host=host, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=GOODBYE_S)
+        )
+        serving = asyncio.create_task(_started(server, host, port))
+        try:
+            stopping = asyncio.create_task(self._stopping.wait())
+            await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
+        finally:
+            server.should_exit = True
+            await serving
+
+    async def _until_stopped(self, work: Awaitable[None]) -> None:
+        """Whoever ends, even without a failure, ends all."""
+        try:
+            await work
+        finally:
+            self._stopping.set()
+
+    async def _catch_up(self, view: View) -> None:
+        """Routes open once the models have what was on the topics when edge started: an empty model would refuse everybody."""
+        places = [Place(topic.name, partition) for topic in FOLLOWED for partition in range(topic.partitions)]
+        extents = await self._patiently(lambda: self._log.extents(places))
+        # Ended or failed: that is told by whoever runs the view.
+        with suppress(FollowEnded):
+            await view.wait_for(Cursor({place: extent.end for place, extent in extents.items()}))
+            view.caught_up.set()
+            log.info("open", host=self._settings.edge.host, port=self._settings.edge.port)
+
+    async def _open_database(self) -> PostgresDatabase:
+        postgres = self._settings.postgres
+        return await open_database(
+            postgres.dsn.get_secret_value(), "edge", connections_max=postgres.pool_connections_max
+        )
+
+    async def _open_publisher(self) -> Publisher:
+        return await KafkaPublisher.open(self._settings.kafka.client_options())
+
+    async def _patiently(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
+        """Asks until Kafka and the database are there to answer. Raises ``_Stopped`` if edge is stopped before."""
+        while not self._stopping.is_set():
+            try:
+                return await ask()
+            except (DatabaseAway, LogAway) as away:
+                log.warning("away", cause=str(away), wait_s=AWAY_RETRY_S)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._stopping.wait(), AWAY_RETRY_S)
+        raise _Stopped
+
+
+async def _started(server: Server, host: str, port: int) -> None:
+    try:
+        await server.serve()
+    except SystemExit as cause:
+        # uvicorn's way to say that the address is taken.
+        raise CannotListen(host=host, port=port) from cause
+
+
+def _first_cause(failure: BaseException) -> BaseException:
+    """What a task group wraps: the refusal itself says more than that one of several tasks failed."""
+    while isinstance(failure, BaseExceptionGroup):
+        failure = failure.exceptions[0]
+    return failure
