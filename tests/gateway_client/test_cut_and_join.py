@@ -147,6 +147,11 @@ def test_a_long_video_is_cut_as_it_is_asked_for_and_not_before(tmp_path: Path) -
     segments.close()
 
 
+def kind_of(path: Path) -> str:
+    with av.open(str(path)) as container:
+        return container.streams.video[0].codec_context.codec_tag
+
+
 def test_a_joined_file_starts_with_its_index_and_is_stored_as_mp4_wants_it(tmp_path: Path) -> None:
     source = probe(clip(tmp_path / "clip.mp4"))
     [rendition] = parse_renditions(["64p"], width=128, height=72, frames_per_s=30)
@@ -154,6 +159,9 @@ def test_a_joined_file_starts_with_its_index_and_is_stored_as_mp4_wants_it(tmp_p
     assert len({part.ahead for part in parts}) > 1, "the encoders should differ, as those of two devices may"
     joined = tmp_path / "joined.mp4"
     join(parts, rendition, timeline(segments, None), None, joined)
+    assert kind_of(joined) == "avc3", "the parameters stand in the stream"
+    join(parts[:1], rendition, timeline(segments[:1], None), None, tmp_path / "one.mp4")
+    assert kind_of(tmp_path / "one.mp4") == "avc1"
     content = joined.read_bytes()
     assert content.index(b"moov") < content.index(b"mdat")
     with av.open(str(joined)) as container:

@@ -53,9 +53,15 @@ def drawn(tally: Tally, width: int = 100) -> str:
 
 def test_each_segment_is_a_cell_that_shows_its_state() -> None:
     done, failed, sent = CELLS[SegmentState.DONE], CELLS[SegmentState.FAILED], CELLS[SegmentState.SENT]
-    text = cells(tallied(*STORY), 80)
-    assert text.plain == "".join(look[0] for look in (done, RETRIED, sent, failed, WAITING))
+    looks = (done, RETRIED, sent, failed, WAITING)
+    text = cells(tallied(*STORY), 5)
+    assert text.plain == "".join(look[0] for look in looks)
     assert [span.style for span in text.spans] == [done[1], RETRIED[1], sent[1], failed[1], WAITING[1]]
+
+
+def test_a_short_video_has_broad_cells() -> None:
+    assert [len(set(cell)) for cell in cells(tallied(*STORY), 60).plain.split()] == [1] * 5
+    assert len(cells(tallied(*STORY), 60).plain) > 40
 
 
 def test_the_picture_says_what_one_wants_to_know() -> None:

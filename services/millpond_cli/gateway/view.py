@@ -23,6 +23,7 @@ LINE_S: Final = 5.0
 # So tall may the field of cells become; in a longer video a cell stands for several segments.
 ROWS_MAX: Final = 6
 NOTES_MAX: Final = 3
+CELL_COLUMNS_MAX: Final = 8
 
 WAITING: Final = ("·", "grey42")
 RETRIED: Final = ("◆", "yellow")
@@ -102,10 +103,16 @@ def cells(tally: Tally, width: int) -> Text:
     """A row of cells, one or more segments each, coloured by what becomes of them."""
     count = tally.segments_expected
     each = max(1, -(-count // (width * ROWS_MAX)))
+    # A short video has broad cells with gaps, so that a handful of segments can be seen from afar.
+    broad = max(1, min(CELL_COLUMNS_MAX, width // max(1, count) - 1))
+    gap = " " if broad > 1 else ""
     text = Text()
     for start in range(0, count, each):
         looks = [_look(tally.segments.get(index)) for index in range(start, min(start + each, count))]
-        text.append(*min(looks, key=_FIRST_SHOWN.index))
+        sign, colour = min(looks, key=_FIRST_SHOWN.index)
+        text.append(sign * broad, colour)
+        text.append(gap)
+    text.rstrip()
     return text
 
 
