@@ -9,23 +9,27 @@ from aiokafka.partitioner import DefaultPartitioner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from millpond.events.topic import Topic
 from millpond.stream.database import Item, judge_items
 from millpond.stream.decision import Outgoing
 from millpond.stream.outlet import (
     NotAnOutput,
     OutgoingTooLarge,
     Outlet,
+    WrongIdentity,
     ce_time,
     covered_offsets,
     partition_of,
     shared_headers,
+    under,
 )
 from millpond.stream.record import READ, Place
-from stream.tally import Level, drops_topic, levels_topic
+from stream.tally import Drop, Level, drops_topic, levels_topic
 
 LEVELS = levels_topic("tally")
 OUTLET = Outlet("tally", (LEVELS,))
 LEVEL = Level(bucket="b", total=1, drops=1)
+DROP = Drop(bucket="b", amount=1)
 
 
 @given(st.binary(max_size=64), st.integers(1, 64))
@@ -73,6 +77,28 @@ def test_what_is_too_large_is_refused_here() -> None:
 def test_only_what_the_service_writes_goes_out() -> None:
     with pytest.raises(NotAnOutput, match="doesn't write"):
         OUTLET.row(Outgoing(drops_topic("tally"), "b", LEVEL, 5), "[]")
+
+
+def test_where_sources_write_an_event_has_its_identity_behind_what_it_shares() -> None:
+    drops = drops_topic("tally")
+    row = Outlet("tally", (drops,)).row(Outgoing(drops, "b", DROP, 5, item="drop-1"), '[["read", "a 0 1"]]')
+    assert json.loads(row.headers) == [["read", "a 0 1"], ["item", "drop-1"]]
+
+
+@pytest.mark.parametrize(("topic", "item"), [(drops_topic("tally"), None), (drops_topic("tally"), ""), (LEVELS, "x")])
+def test_an_identity_that_is_missing_or_meant_for_nobody_is_refused(topic: Topic, item: str | None) -> None:
+    with pytest.raises(WrongIdentity):
+        Outlet("tally", (topic,)).row(Outgoing(topic, "b", DROP, 5, item=item), "[]")
+
+
+def test_other_shared_headers_leave_a_row_its_identity() -> None:
+    drops = drops_topic("tally")
+    outlet = Outlet("tally", (drops, LEVELS))
+    after = shared_headers({}, [], decided=2)
+    identified = under(outlet.row(Outgoing(drops, "b", DROP, 5, item="drop-1"), "[]"), "[]", after)
+    plain = under(outlet.row(Outgoing(LEVELS, "b", LEVEL, 5), "[]"), "[]", after)
+    assert json.loads(identified.headers) == [["decided", "2"], ["item", "drop-1"]]
+    assert json.loads(plain.headers) == [["decided", "2"]]
 
 
 places = st.builds(Place, st.from_regex(r"[a-z]{1,9}\.[a-z]{1,9}\.v1", fullmatch=True), st.integers(0, 20))

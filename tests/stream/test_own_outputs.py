@@ -16,8 +16,8 @@ from millpond.stream.relay import to_outbound
 LEFT, RIGHT = Place("mill.left.v1", 0), Place("mill.right.v1", 0)
 
 
-def flour(number: int, previous: int, place: Place = LEFT, source: str = "mill") -> Outbound:
-    headers = json.dumps([["read", f"grain.v1 0 {number}"]])
+def flour(number: int, previous: int, place: Place = LEFT, source: str = "mill", item: str | None = None) -> Outbound:
+    headers = json.dumps([["read", f"grain.v1 0 {number}"], *([["item", item]] if item else [])])
     row = OutboxRow(place.topic, place.partition, b"k", b'{"n": %d}' % number, "Flour", 1_000 + number, headers)
     return to_outbound(source, NumberedRow(number, row), previous)
 
@@ -40,6 +40,15 @@ async def test_a_relays_repeats_others_records_and_fillers_are_passed_over() -> 
     assert [each.number for each in published] == [1, 4, 6]
     assert [each.covered for each in published] == [{Place("grain.v1", 0): n} for n in (1, 4, 6)]
     assert all(each.is_sent_alike("mill") for each in published)
+
+
+async def test_an_item_is_no_part_of_what_was_decided_at_once_but_is_sent_again_with_its_record() -> None:
+    log = MemoryLog()
+    written(log, LEFT, flour(1, 0, item="a"), flour(2, 1, item="b"))
+    one, other = await found(log)
+    assert one.shared == (("read", b"grain.v1 0 1"),)
+    assert json.loads(other.numbered_row.row.headers) == [["read", "grain.v1 0 2"], ["item", "b"]]
+    assert one.is_sent_alike("mill")
 
 
 async def test_all_places_together_are_in_the_order_of_decision() -> None:

@@ -53,6 +53,7 @@ class Outgoing:
     """An event to be published. ``time_ms`` (Unix milliseconds) is its cause's stamp or tick, never the writer's clock.
 
     ``partition`` is for what must reach a certain one (a watermark to every partition); otherwise the key decides.
+    ``item`` is the event's identity on a topic that is written by sources, too: there a repeat is known by it alone.
     """
 
     topic: Topic
@@ -60,6 +61,7 @@ class Outgoing:
     event: Event
     time_ms: int
     partition: int | None = None
+    item: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,10 @@ from aiokafka.partitioner import murmur2
 
 from millpond.errors import MillpondError
 from millpond.events.event import Event
-from millpond.events.topic import Topic
+from millpond.events.topic import Topic, Written
 from millpond.stream.database import OutboxRow
 from millpond.stream.decision import Outgoing
-from millpond.stream.record import DECIDED, READ, Place
+from millpond.stream.record import DECIDED, ITEM, READ, Place
 
 
 class OutgoingTooLarge(MillpondError):
@@ -26,6 +26,10 @@ class NotAnOutput(MillpondError):
     """{event} was decided for {topic}, which {service} doesn't write; add it to the service's writes."""
 
 
+class WrongIdentity(MillpondError):
+    """{event} was decided for {topic} with the item {item!r}: where sources write, every event has one, elsewhere none."""
+
+
 @lru_cache(maxsize=65_536)
 def partition_of(key: bytes, partitions: int) -> int:
     """The partition of a key, as Kafka's own clients choose it (murmur2): joins by partition rest on it."""
@@ -33,16 +37,22 @@ def partition_of(key: bytes, partitions: int) -> int:
 
 
 class Outlet:
-    """Makes rows for the topics that a service writes. Raises ``NotAnOutput`` and ``OutgoingTooLarge``."""
+    """Makes rows for the topics that a service writes.
+
+    Raises ``NotAnOutput``, ``OutgoingTooLarge`` and ``WrongIdentity``.
+    """
 
     def __init__(self, service: str, writes: tuple[Topic, ...]) -> None:
         self._service = service
         self._writes = {topic.name for topic in writes}
 
     def row(self, outgoing: Outgoing, headers: str) -> OutboxRow:
-        return self.raw_row(
-            outgoing.topic, outgoing.key.encode(), outgoing.event, outgoing.time_ms, outgoing.partition, headers
-        )
+        """The row under the headers that it shares with all that is decided at once; an item of its own stands behind."""
+        topic, item = outgoing.topic, outgoing.item
+        row = self.raw_row(topic, outgoing.key.encode(), outgoing.event, outgoing.time_ms, outgoing.partition, headers)
+        if (topic.written is Written.BY_SOURCE) != bool(item):
+            raise WrongIdentity(event=outgoing.event.type_name, topic=topic.name, item=item)
+        return row._replace(headers=json.dumps([*json.loads(headers), [ITEM, item]])) if item else row
 
     def raw_row(
         self, topic: Topic, key: bytes, event: Event, time_ms: int, partition: int | None, headers: str
@@ -68,6 +78,14 @@ def shared_headers(read: Mapping[Place, int], trace: list[tuple[str, str]], deci
     covered = ",".join(f"{topic} {partition} {offset}" for (topic, partition), offset in sorted(read.items()))
     parts = ([[DECIDED, str(decided)]] if decided > 1 else [], [[READ, covered]] if covered else [], map(list, trace))
     return json.dumps([*chain(*parts)])
+
+
+def under(row: OutboxRow, before: str, after: str) -> OutboxRow:
+    """A row that was made under the shared headers ``before``, with ``after`` in their place; its own item stays."""
+    if row.headers == before:
+        return row._replace(headers=after)
+    item = json.loads(row.headers)[-1]
+    return row._replace(headers=json.dumps([*json.loads(after), item]))
 
 
 def covered_offsets(header: bytes) -> dict[Place, int]:

@@ -10,7 +10,7 @@ from millpond.errors import MillpondError
 from millpond.stream.command_desk import CONFLICT_SENTENCE, Announcement, CommandDesk, Handled
 from millpond.stream.database import Database, DeadLetter, Lease, Move, OutboxRow, Transaction
 from millpond.stream.decision import Conclude, Input, Received, State, Tick, Timer
-from millpond.stream.outlet import Outlet, shared_headers
+from millpond.stream.outlet import Outlet, shared_headers, under
 from millpond.stream.plan import Plan, dead_letter
 from millpond.stream.record import Place
 from millpond.stream.service import Service
@@ -104,8 +104,8 @@ class Transactor(Generic[State]):
             letters, letter_rows = await self._announced(transaction, batch.plans, sorted_, headers)
             rows = [*rows, *letter_rows]
             if len(rows) > 1:
-                headers = shared_headers(read, batch.trace, decided=len(rows))
-                rows = [row._replace(headers=headers) for row in rows]
+                all_at_once = shared_headers(read, batch.trace, decided=len(rows))
+                rows = [under(row, headers, all_at_once) for row in rows]
             await transaction.put_outbox(rows)
         if rows:
             await self._database.announce()

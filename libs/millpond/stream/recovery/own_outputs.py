@@ -14,7 +14,7 @@ from millpond.stream.database import NumberedRow, OutboxRow
 from millpond.stream.log import Log, Outbound
 from millpond.stream.outlet import covered_offsets
 from millpond.stream.position import Extent
-from millpond.stream.record import DECIDED, OUTBOX, READ, Headers, OutboxNumber, Place, Record
+from millpond.stream.record import DECIDED, ITEM, OUTBOX, READ, Headers, OutboxNumber, Place, Record
 from millpond.stream.relay import to_outbound
 
 # Written anew from the row whenever it is sent; everything else is in the row's headers.
@@ -48,13 +48,14 @@ class Published:
     @property
     def shared(self) -> tuple[tuple[str, bytes | None], ...]:
         """The headers that it has in common with all that was decided at once."""
-        return tuple(header for header in self.record.headers if header[0] not in _MADE_WHEN_SENT)
+        return tuple(header for header in self.record.headers if header[0] not in _MADE_WHEN_SENT | {ITEM})
 
     @property
     def numbered_row(self) -> NumberedRow:
         """The outbox row from which it was sent."""
         record = self.record
-        kept = [[name, (value or b"").decode()] for name, value in self.shared]
+        item = tuple(header for header in record.headers if header[0] == ITEM)
+        kept = [[name, (value or b"").decode()] for name, value in (*self.shared, *item)]
         event_type = (record.header(CE_TYPE) or b"").decode()
         row = OutboxRow(
             record.topic,
