@@ -38,7 +38,9 @@ async def follow_jobs(
     gateway: Gateway,
     door: OpenDoor,
     cursor: Annotated[str | None, Query(description="An event's id, or `beginning`; without: from now on.")] = None,
-    last_event_id: Annotated[str | None, Header(description="The same, as browsers repeat it; it counts first.")] = None,
+    last_event_id: Annotated[
+        str | None, Header(description="The same, as browsers repeat it; it counts first.")
+    ] = None,
 ) -> StreamingResponse:
     """What the scheduler says about this gateway's jobs: `id` is the cursor behind it, `data` the job as in GET /jobs/{job}.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import APIRouter
 
 from millpond.events.gateway_jobs import JobCancelled, JobRequested, cancel_item, request_item
@@ -14,9 +16,11 @@ from millpond_edge.gateways.bodies import ErrorShown, JobAsked, JobShown, JobTak
 from millpond_edge.gateways.errors import NoSuchJob, RequestDiffers, SourceMissing, SourceSizeDiffers
 from millpond_edge.view.jobs import Job
 
-REFUSALS = {status: {"model": ErrorShown} for status in (401, 403, 404, 409, 422, 429, 503)}
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    status: {"model": ErrorShown} for status in (401, 403, 404, 409, 422, 429, 503)
+}
 
-router = APIRouter(prefix="/jobs", tags=["jobs"], responses={**REFUSALS})
+router = APIRouter(prefix="/jobs", tags=["jobs"], responses=REFUSALS)
 
 
 @router.post("", status_code=202)

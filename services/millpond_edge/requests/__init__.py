@@ -1,0 +1,1 @@
+"""What gateways ask over Kafka, on a topic of their own each: read, validated, carried to ``gateway.jobs.v1``."""
