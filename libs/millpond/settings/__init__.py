@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from millpond.settings.blobs import BlobSettings
 from millpond.settings.environment import Settings, Variable, load, unknown_variables, variables
 from millpond.settings.errors import SettingsInvalid
 from millpond.settings.health import HealthSettings
@@ -18,6 +19,7 @@ SETTINGS: Final[tuple[type[Settings], ...]] = (
     KafkaSettings,
     PostgresSettings,
     StreamSettings,
+    BlobSettings,
     HealthSettings,
     LogSettings,
     TelemetrySettings,
@@ -25,6 +27,7 @@ SETTINGS: Final[tuple[type[Settings], ...]] = (
 
 __all__ = [
     "SETTINGS",
+    "BlobSettings",
     "HealthSettings",
     "KafkaSettings",
     "LogSettings",
