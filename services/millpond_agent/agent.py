@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import assert_never
+from typing import Final, assert_never
 
 from millpond.events.scheduler_assignments import JobAssigned
 from millpond.identity import DeviceKey
@@ -20,6 +20,10 @@ from millpond_agent.rules import Decline, Pass, State, Take, is_final, knocks_ag
 from millpond_agent.session import Session
 from millpond_agent.settings import AgentSettings
 from millpond_agent.stations import Station
+
+# What the pool has not acknowledged within 2 s after the last job, it gets at the next start.
+ACKNOWLEDGE_LOOKS: Final = 40
+ACKNOWLEDGE_LOOK_S: Final = 0.05
 
 
 class Agent:
@@ -86,6 +90,10 @@ class Agent:
         """Takes no more jobs, waits for those that run, fails those that take longer; says goodbye if it can."""
         self._leaving = True
         await self._attempts.finish(seconds_max)
+        for _ in range(ACKNOWLEDGE_LOOKS):
+            if self._session.is_acknowledged or not self._connection.is_open:
+                break
+            await asyncio.sleep(ACKNOWLEDGE_LOOK_S)
         if self._connection.is_open:
             await self._heart.beat(leaving=True)
             await self._connection.flushed()

@@ -102,10 +102,14 @@ class EdgeClient:
     def clock_was(self, time: datetime) -> None:
         self._ahead = time - datetime.now(UTC)
 
+    def signs_for(self, pool: str) -> None:
+        """A signature counts for one pool only."""
+        self._pool = pool
+
     async def pool(self) -> Pool:
-        """Asked before anything that is signed."""
+        """What answers there; from now on requests are signed for it."""
         pool = await self._ask(Pool, "GET", "/pool")
-        self._pool = pool.pool
+        self.signs_for(pool.pool)
         self.clock_was(pool.time)
         return pool
 

@@ -174,30 +174,8 @@ class Session:
             self._database.execute("DELETE FROM claims WHERE payload_hash = ? AND acknowledged = 1", (line.result,))
 
     def figures(self, since: datetime) -> Figures:
-        """Jobs since then; receipts of all time."""
-        outcomes = dict(
-            self._database.execute(
-                "SELECT outcome, count(*) FROM ended WHERE ended_ms >= ? GROUP BY outcome", (_ms(since),)
-            ).fetchall()
-        )
-        (pixels,) = self._database.execute(
-            "SELECT coalesce(sum(pixels), 0) FROM ended WHERE ended_ms >= ?", (_ms(since),)
-        ).fetchone()
-        worth = {True: Fraction(0), False: Fraction(0)}
-        receipts = 0
-        for held, wei, per_units, quantity, lines in self._database.execute(
-            "SELECT held, wei, per_units, sum(quantity), count(*) FROM receipts GROUP BY held, wei, per_units"
-        ):
-            worth[bool(held)] += Fraction(int(wei) * quantity, per_units)
-            receipts += lines
-        return Figures(
-            done=outcomes.get("succeeded", 0),
-            failed=outcomes.get("failed", 0),
-            pixels=pixels,
-            receipts=receipts,
-            earned_wei=int(worth[False]),
-            held_wei=int(worth[True]),
-        )
+        """As ``read_figures``."""
+        return read_figures(self._database, since)
 
     def _insert(self, claim: SignedClaim) -> None:
         payload_hash = "0x" + hashlib.sha256(claim.payload.encode()).hexdigest()
@@ -217,6 +195,33 @@ class Session:
                 yield
         except sqlite3.Error as error:
             raise SessionUnwritable(path=self._path, problem=error) from error
+
+
+def read_figures(database: sqlite3.Connection, since: datetime) -> Figures:
+    """Jobs since then; receipts of all time."""
+    outcomes = dict(
+        database.execute(
+            "SELECT outcome, count(*) FROM ended WHERE ended_ms >= ? GROUP BY outcome", (_ms(since),)
+        ).fetchall()
+    )
+    (pixels,) = database.execute(
+        "SELECT coalesce(sum(pixels), 0) FROM ended WHERE ended_ms >= ?", (_ms(since),)
+    ).fetchone()
+    worth = {True: Fraction(0), False: Fraction(0)}
+    receipts = 0
+    for held, wei, per_units, quantity, lines in database.execute(
+        "SELECT held, wei, per_units, sum(quantity), count(*) FROM receipts GROUP BY held, wei, per_units"
+    ):
+        worth[bool(held)] += Fraction(int(wei) * quantity, per_units)
+        receipts += lines
+    return Figures(
+        done=outcomes.get("succeeded", 0),
+        failed=outcomes.get("failed", 0),
+        pixels=pixels,
+        receipts=receipts,
+        earned_wei=int(worth[False]),
+        held_wei=int(worth[True]),
+    )
 
 
 def _opened(path: Path) -> sqlite3.Connection:

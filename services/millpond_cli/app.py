@@ -6,9 +6,11 @@ import logging
 
 import typer
 
+from millpond_agent.commands import agent
 from millpond_cli.archive import export, restore
 from millpond_cli.database import database
 from millpond_cli.deadletters import deadletters
+from millpond_cli.delegate import delegate, leave, revoke
 from millpond_cli.gateway.command import send
 from millpond_cli.generate import generate
 from millpond_cli.recovery import rebuild, resend_tail
@@ -28,6 +30,10 @@ app.add_typer(deadletters, name="deadletters")
 app.add_typer(database, name="database")
 app.command()(generate)
 app.command()(send)
+app.add_typer(agent, name="agent")
+app.command()(delegate)
+app.command()(revoke)
+app.command()(leave)
 
 
 @app.callback()

@@ -12,10 +12,11 @@ from rich.table import Table
 
 from millpond.settings import SETTINGS as SHARED
 from millpond.settings import Settings, SettingsInvalid, Variable, load, unknown_variables, variables
+from millpond_agent.settings import AgentSettings
 from millpond_cli.gateway.settings import GatewaySettings
 
-# What all programs share, and what the command itself reads.
-SETTINGS: Final[tuple[type[Settings], ...]] = (*SHARED, GatewaySettings)
+# What all programs share, what the command itself reads, and the agent that it starts.
+SETTINGS: Final[tuple[type[Settings], ...]] = (*SHARED, GatewaySettings, AgentSettings)
 
 # A pipe has no width; rich would assume 80 columns and break the variables' names.
 PIPE_COLUMNS: Final = 180
