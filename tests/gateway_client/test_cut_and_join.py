@@ -106,6 +106,30 @@ def test_any_video_comes_back_frame_by_frame(tmp_path: Path, name: str, make: Ma
     assert max(seconds) <= 2.0
 
 
+@pytest.mark.parametrize("reencode", [False, True], ids=["copied", "coded again"])
+@pytest.mark.parametrize("late", ["picture", "sound"])
+def test_sound_and_picture_stay_together(tmp_path: Path, late: str, reencode: bool) -> None:
+    plain = clip(tmp_path / "plain.ts", sound=True)
+    video = tmp_path / "late.ts"
+    first, second = ("0:a", "1:v") if late == "picture" else ("0:v", "1:a")
+    ffmpeg("-i", plain, "-itsoffset", 0.7, "-i", plain, "-map", first, "-map", second, "-c", "copy", video)
+    source = probe(video)
+    [rendition] = parse_renditions(["64p"], width=128, height=72, frames_per_s=30)
+    segments, parts = through_ffmpeg(source, plan_cuts(source, 1.0, reencode=reencode), tmp_path, rendition)
+    joined = tmp_path / "joined.mp4"
+    join(parts, rendition, timeline(segments, source.audio), source.audio, joined)
+    assert abs(picture_behind_sound(video)) > 0.5
+    assert picture_behind_sound(joined) == pytest.approx(picture_behind_sound(video), abs=0.002)
+
+
+def picture_behind_sound(path: Path) -> float:
+    """Seconds from the first sample that decodes to the first frame."""
+    with av.open(str(path)) as container:
+        heard = next(frame.time for frame in container.decode(audio=0))
+    with av.open(str(path)) as container:
+        return next(frame.time for frame in container.decode(video=0)) - heard
+
+
 def test_a_rotated_video_comes_back_upright(tmp_path: Path) -> None:
     source = probe(rotated(tmp_path / "rotated.mp4"))
     assert (source.width, source.height) == (72, 128)
