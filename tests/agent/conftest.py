@@ -1,0 +1,88 @@
+"""The agent as a process: what is killed in these tests is the real one."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from agent.fake_edge import FakeEdge
+from agent.script_runner import ScriptRunner
+from agent.served import served
+from millpond.identity import DeviceKey, load_or_make_device_key
+
+ENDS_WITHIN_S = 15.0
+
+
+class Machine:
+    """A contributor's machine: a directory, and the agent that works with it against a fake edge."""
+
+    def __init__(self, directory: Path, edge: FakeEdge, runner: ScriptRunner, edge_url: str, runner_url: str) -> None:
+        self.directory = directory
+        self.edge = edge
+        self.edge_url = edge_url
+        self.runner = runner
+        self.key: DeviceKey = load_or_make_device_key(directory / "device.key")
+        self.said = ""
+        self._runner_url = runner_url
+        self._process: asyncio.subprocess.Process | None = None
+        self._reading: asyncio.Task[None] | None = None
+
+    async def start(self, **environment: str) -> None:
+        """Returns at once; ``environment``: settings without their prefix."""
+        settings = {"directory": str(self.directory), "heartbeat_s": "0.5", "progress_s": "0.1", **environment}
+        self._process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "millpond_agent", "run", "--plain"),
+            *("--edge", self.edge_url, "--runner", self._runner_url),
+            env={**os.environ, **{f"MILLPOND_AGENT_{name.upper()}": value for name, value in settings.items()}},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        self._reading = asyncio.create_task(self._read())
+
+    def signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    async def ended(self) -> int:
+        """Its exit status."""
+        assert self._process is not None
+        assert self._reading is not None
+        status = await asyncio.wait_for(self._process.wait(), ENDS_WITHIN_S)
+        await self._reading
+        return status
+
+    async def kill(self) -> None:
+        self.signal(signal.SIGKILL)
+        await self.ended()
+
+    async def close(self) -> None:
+        if self._process is not None and self._process.returncode is None:
+            await self.kill()
+
+    async def _read(self) -> None:
+        assert self._process is not None
+        assert self._process.stdout is not None
+        async for line in self._process.stdout:
+            self.said += line.decode()
+
+
+@pytest.fixture
+async def machine(tmp_path: Path) -> AsyncIterator[Machine]:
+    edge, runner = FakeEdge(), ScriptRunner(slots=2)
+    async with AsyncExitStack() as stack:
+        edge_url = await stack.enter_async_context(served(edge.app))
+        runner_url = await stack.enter_async_context(served(runner.app))
+        machine = Machine(tmp_path / "agent", edge, runner, edge_url, runner_url)
+        try:
+            yield machine
+        finally:
+            await machine.close()
+    assert not edge.faults, machine.said
