@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -86,6 +87,8 @@ def run(
                 # Lines on the screen's own terminal would tear it.
                 log = stack.enter_context((settings.directory / "agent.log").open("a"))
                 set_up_logs(load(LogSettings), service="agent", stream=log)
+            # A line for each request would bury what matters.
+            logging.getLogger("httpx").setLevel(logging.WARNING)
             asyncio.run(run_agent(settings, console, plain=plain))
         except MillpondError as error:
             _fail(error)

@@ -90,7 +90,8 @@ async def _live(agent: Agent, ending: Ending, stop_s: float, activity: Activity)
         await asyncio.wait({running, asked}, return_when=asyncio.FIRST_COMPLETED)
         if running.done():
             return running.result()
-        activity.tell(f"Leaving: finishing {agent.jobs_running} running jobs. A second Ctrl-C ends at once.")
+        running_jobs = f"finishing {agent.jobs_running} jobs" if agent.jobs_running else "nothing runs"
+        activity.tell(f"Leaving: {running_jobs}. A second Ctrl-C ends at once.")
         await _leave(agent, ending, stop_s)
         activity.tell("Goodbye.")
     finally:

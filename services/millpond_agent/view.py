@@ -94,24 +94,25 @@ def _header(activity: Activity, now: datetime) -> RenderableType:
 
 def _gpus(activity: Activity) -> RenderableType:
     table = Table(box=None, expand=True, pad_edge=False, header_style="grey50")
-    table.add_column("device", ratio=1, no_wrap=True, overflow="ellipsis")
+    table.add_column("GPU", ratio=1, no_wrap=True, overflow="ellipsis")
     for heading in ("jobs", "load", "memory free", "temperature"):
         table.add_column(heading, justify="right", no_wrap=True)
     for gpu in activity.gpus:
-        table.add_row(*_gpu(gpu, activity.loads.get(gpu.hardware_id)))
+        running = sum(track.assigned.hardware_id == gpu.hardware_id for track in activity.running.values())
+        table.add_row(*_gpu(gpu, activity.loads.get(gpu.hardware_id), running))
     if not activity.gpus:
         table.add_row("[grey50]starting…[/]", *[UNKNOWN] * 4)
     return table
 
 
-def _gpu(gpu: Gpu, load: GpuLoad | None) -> tuple[str, ...]:
+def _gpu(gpu: Gpu, load: GpuLoad | None, running: int) -> tuple[str, ...]:
     """``load`` None: its runner doesn't answer."""
     if load is None:
         return (f"{escape(gpu.model)}  [yellow]runner away[/]", *[UNKNOWN] * 4)
     free, total = load.memory_free_bytes, gpu.memory_bytes
     return (
         escape(gpu.model),
-        f"{load.running} of {gpu.slots}",
+        f"{running} of {gpu.slots}",
         UNKNOWN if load.utilization_percent is None else f"{load.utilization_percent} %",
         UNKNOWN if free is None or total is None else f"{free / 2**30:.1f} of {total / 2**30:.0f} GiB",
         UNKNOWN if load.temperature_celsius is None else f"{load.temperature_celsius} °C",
@@ -164,14 +165,13 @@ def _figures(activity: Activity) -> RenderableType:
     figures = activity.figures
     first, second = _row(), _row()
     failed = f"[yellow]{figures.failed}[/]" if figures.failed else "0"
+    held = f"   [yellow]{eth(figures.held_wei)} held[/]" if figures.held_wei else ""
     first.add_row(
         f"[grey50]today[/]   [bold]{figures.done}[/] done   {failed} failed   {figures.pixels / 1e6:,.1f} megapixels",
-        "",
+        f"[grey50]{figures.receipts:,} receipt{'' if figures.receipts == 1 else 's'}[/]",
     )
-    held = f"   [yellow]{eth(figures.held_wei)} held[/]" if figures.held_wei else ""
-    receipts = f"{figures.receipts:,} receipt{'' if figures.receipts == 1 else 's'}"
     second.add_row(
-        f"[grey50]earned[/]  [bold]{eth(figures.earned_wei)}[/]{held}   [grey50]{receipts}[/]",
+        f"[grey50]earned[/]  [bold]{eth(figures.earned_wei)}[/]{held}",
         "[grey50]estimate: gross, before the pool's split[/]",
     )
     return Group(first, second)

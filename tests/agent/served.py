@@ -19,7 +19,7 @@ async def served(app: Any) -> AsyncIterator[str]:
     server = uvicorn.Server(config)
     server.capture_signals = _nothing  # type: ignore[method-assign]  # signals are pytest's
     serving = asyncio.create_task(server.serve(sockets=[listening]))
-    while not server.started:
+    while not server.started:  # noqa: ASYNC110  # it has no event for that
         await asyncio.sleep(0.01)
     try:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
