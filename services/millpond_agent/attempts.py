@@ -54,7 +54,10 @@ class Attempts:
     def begin(self, assigned: JobAssigned) -> None:
         running = Running(assigned.job, assigned.attempt, assigned.hardware_id)
         self.running = {**self.running, assigned.lease: running}
-        self._tasks[assigned.lease] = asyncio.create_task(self._attempt(assigned))
+        task = asyncio.create_task(self._attempt(assigned))
+        self._tasks[assigned.lease] = task
+        # Also of one that was cancelled before its first step.
+        task.add_done_callback(lambda _: self._over(assigned.lease))
 
     def decline(self, assigned: JobAssigned, reason: str, sentence: str) -> None:
         """Raises ``SessionUnwritable``."""
@@ -110,13 +113,14 @@ class Attempts:
             self._failed(assigned, "agent-fault", f"The agent failed: {error!r}.")
         else:
             self._succeeded(track, outputs)
-        finally:
-            self.running = {lease: each for lease, each in self.running.items() if lease != assigned.lease}
-            self._activity.running.pop(assigned.lease, None)
-            self._tasks.pop(assigned.lease, None)
-            self._cancelled.discard(assigned.lease)
-            self._connection.send_recorded()
-            self.count()
+
+    def _over(self, lease: str) -> None:
+        self.running = {key: each for key, each in self.running.items() if key != lease}
+        self._activity.running.pop(lease, None)
+        self._tasks.pop(lease, None)
+        self._cancelled.discard(lease)
+        self._connection.send_recorded()
+        self.count()
 
     async def _transcoded(self, track: Track) -> tuple[Output, ...]:
         assigned = track.assigned

@@ -39,6 +39,9 @@ def join(
     yes: Annotated[
         bool, typer.Option("--yes", help="Join for whichever wallet delegates, without a question.")
     ] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Also if it is in already: a delegation about to expire.")
+    ] = False,
     wait: Annotated[
         float, typer.Option(min=0, max=3600, metavar="SECONDS", help="How long to wait for the pool's answer.")
     ] = 20.0,
@@ -47,7 +50,7 @@ def join(
 
     def confirm(signer: str) -> bool:
         if contributor is not None:
-            return signer == contributor
+            return signer.lower() == contributor.lower()
         if yes or delegation is not None:
             return True
         if not sys.stdin.isatty():
@@ -58,7 +61,9 @@ def join(
 
     settings = _settings()
     try:
-        asyncio.run(join_pool(url, settings, Console(), delegation=delegation, confirm=confirm, wait_s=wait))
+        asyncio.run(
+            join_pool(url, settings, Console(), delegation=delegation, confirm=confirm, again=again, wait_s=wait)
+        )
     except MillpondError as error:
         _fail(error)
     except KeyboardInterrupt:

@@ -24,6 +24,8 @@ SILENCE_S_MAX: Final = 30.0
 CONNECT_S: Final = 5.0
 # A request must arrive within this time of being signed; edge allows 300.
 SIGNATURE_S: Final = 240
+# A job waits for it: less than between two tries to connect.
+RETRY_S_MAX: Final = 3.0
 # Answers after which the same request may succeed.
 PASSING: Final = frozenset({408, 425, 429, 500, 502, 503, 504, 507})
 QUOTED_CHARACTERS_MAX: Final = 200
@@ -185,7 +187,7 @@ class EdgeClient:
                     raise AttemptFailed(reason=reason, sentence=str(error)) from error
             except httpx.TransportError:
                 pass
-            await asyncio.sleep(reconnect_s(failures, chance=0.5))
+            await asyncio.sleep(min(reconnect_s(failures, chance=0.5), RETRY_S_MAX))
             failures += 1
 
     async def _ask(self, kind: type[A], method: str, path: str, **request: Any) -> A:

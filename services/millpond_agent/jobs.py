@@ -110,9 +110,13 @@ async def _delivered(track: Track, done: Done, runner: RunnerClient, edge: EdgeC
     names = [rendition.name for rendition in track.assigned.spec.renditions]
     if [rendition.name for rendition in done.renditions] != names:
         raise RunnerLost(cause="it made other renditions than it was asked for")
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(_put(track, rendition, runner, edge)) for rendition in done.renditions]
-    return tuple(task.result() for task in tasks)
+    puts = [asyncio.create_task(_put(track, rendition, runner, edge)) for rendition in done.renditions]
+    try:
+        return tuple(await asyncio.gather(*puts))
+    finally:
+        for put in puts:
+            put.cancel()
+        await asyncio.gather(*puts, return_exceptions=True)
 
 
 async def _put(track: Track, rendition: RenditionDone, runner: RunnerClient, edge: EdgeClient) -> Output:

@@ -36,11 +36,19 @@ Confirm = Callable[[str], bool]
 
 
 async def join(
-    url: str, settings: AgentSettings, console: Console, *, delegation: Path | None, confirm: Confirm, wait_s: float
+    url: str,
+    settings: AgentSettings,
+    console: Console,
+    *,
+    delegation: Path | None,
+    confirm: Confirm,
+    again: bool,
+    wait_s: float,
 ) -> None:
     """Returns when the device is registered, or waits for the operator's approval.
 
-    ``delegation``: a file of `millpond delegate` in place of a wallet in the browser. ``wait_s``: for the pool's answer.
+    ``delegation``: a file of `millpond delegate` in place of a wallet in the browser; it is handed in also by a device
+    that is in already, as with ``again``. ``wait_s``: for the pool's answer.
     Raises ``JoinFailed``, ``EdgeAway``, ``EdgeRefused``, ``OtherPool`` or what the key's file is wrong with.
     """
     key = load_or_make_device_key(settings.directory / KEY_FILE)
@@ -48,7 +56,7 @@ async def join(
         pool = await edge.pool()
         remember_pool(settings.directory, edge.url, pool)
         standing = await edge.device()
-        if standing.state != "registered":
+        if again or delegation or standing.state not in ("registered", "waiting"):
             if delegation is None:
                 given = await _delegated_in_browser(edge, key.device, console)
             else:

@@ -7,7 +7,7 @@ import json
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 import httpx
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
@@ -25,6 +25,7 @@ ASK_S: Final = 5.0
 # A runner says something twice a second; after this long it is not slow, but stuck.
 SILENCE_S_MAX: Final = 60.0
 LINE_BYTES_MAX: Final = 64 * 1024
+QUOTED_CHARACTERS_MAX: Final = 1_000
 
 
 class _Said(BaseModel):
@@ -74,6 +75,15 @@ class Card(_Said):
     memory_total: int | None = None
     memory_free: int | None = None
     utilization_compute: int | None = None
+
+
+class _Detail(_Said):
+    msg: str
+    reason: Reason
+
+
+class _Refusal(_Said):
+    detail: _Detail
 
 
 Line = Progress | Done | Failed
@@ -173,11 +183,12 @@ async def _refuse(response: httpx.Response) -> None:
         return
     body = await response.aread()
     try:
-        detail: Any = json.loads(body)["detail"]
-        reason, sentence = (detail["reason"], detail["msg"]) if isinstance(detail, dict) else ("bad-spec", str(detail))
-    except (ValueError, KeyError, TypeError):
-        reason, sentence = "unknown", body.decode(errors="replace")
-    raise RunnerRefused(status=response.status_code, reason=reason, sentence=str(sentence)[:1_000])
+        detail = _Refusal.model_validate_json(body).detail
+    except ValidationError:
+        # A list of fields (422), or somebody else's way to say no.
+        detail = _Detail(msg=body.decode(errors="replace"), reason="runner-refused")
+    sentence = detail.msg[:QUOTED_CHARACTERS_MAX]
+    raise RunnerRefused(status=response.status_code, reason=detail.reason, sentence=sentence)
 
 
 async def _lines(response: httpx.Response) -> AsyncGenerator[bytes, None]:

@@ -64,6 +64,8 @@ class FakeEdge:
     is_silent: bool = False
     # So many requests for blobs get a 503.
     blob_failures: int = 0
+    # So that nothing more is stored.
+    is_full: bool = False
     ahead: timedelta = timedelta(0)
 
     def __post_init__(self) -> None:
@@ -203,6 +205,8 @@ class FakeEdge:
             return JSONResponse({"error": {"reason": "away", "sentence": "Later."}}, 503)
         if request.method == "PUT":
             content = await request.body()
+            if self.is_full:
+                return JSONResponse({"error": {"reason": "too-large", "sentence": "It is too large."}}, 413)
             if "0x" + hashlib.sha256(content).hexdigest() != hash_:
                 return JSONResponse({"error": {"reason": "hash-mismatch", "sentence": "Other bytes."}}, 400)
             self.blobs[hash_] = content

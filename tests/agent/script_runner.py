@@ -65,6 +65,8 @@ class ScriptRunner:
         match word:
             case "disk-full":
                 return _refused(507, "disk-full")
+            case "odd-words":
+                return _refused(418, "I'm A Teapot")
             case "no-slot" if self.started.count(spec["job"]) == 1:
                 return _refused(503, "no-slot")
             case "job-exists" if spec["job"] not in self.deleted:

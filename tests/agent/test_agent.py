@@ -111,6 +111,18 @@ async def test_a_cancelled_job_ends_without_a_word_and_its_slot_is_free(machine:
     assert second.lease not in machine.runner.deleted
 
 
+async def test_a_job_that_is_cancelled_in_the_same_breath_holds_no_slot(machine: Machine) -> None:
+    await machine.start(slots="1")
+    await beat(machine)
+    for name in ("a", "b", "c"):
+        wanted = job(machine, name, "slow")
+        await machine.edge.assign(wanted)
+        await machine.edge.cancel(wanted)
+    await beat(machine)
+    await machine.edge.assign(job(machine, "d"))
+    await machine.edge.until(lambda: machine.edge.of_type("JobSucceeded"))
+
+
 async def test_a_job_without_a_free_slot_is_declined_at_once(machine: Machine) -> None:
     await machine.start(slots="1")
     await beat(machine)

@@ -143,6 +143,16 @@ async def test_a_store_that_is_away_for_a_moment_is_asked_again(bench: Bench) ->
     assert len(await bench.do(content)) == 2
 
 
+async def test_an_output_that_edge_refuses_fails_the_job_in_edge_s_words(bench: Bench) -> None:
+    content = bench.edge.put(b"segment")
+    bench.edge.is_full = True
+    assert await bench.fail(content) == "upload-failed"
+
+
+async def test_a_reason_that_no_pool_knows_does_not_silence_the_agent(bench: Bench) -> None:
+    assert await bench.fail(bench.edge.put(b"odd-words")) == "runner-refused"
+
+
 async def test_a_job_ends_at_its_deadline_on_edge_s_clock(bench: Bench) -> None:
     bench.edge.ahead = timedelta(hours=1)
     await bench.client.pool()

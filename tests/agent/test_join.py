@@ -32,6 +32,7 @@ class Place:
     url: str
     directory: Path
     said: io.StringIO
+    wait_s: float = 5
 
     @property
     def device(self) -> str:
@@ -48,11 +49,11 @@ class Place:
         return path
 
     async def join(
-        self, delegation: Path | None = None, confirm: Callable[[str], bool] = lambda _: True, wait_s: float = 5
+        self, delegation: Path | None = None, confirm: Callable[[str], bool] = lambda _: True, again: bool = False
     ) -> str:
         console = Console(file=self.said, width=100)
         settings = AgentSettings(directory=self.directory)
-        await join(self.url, settings, console, delegation=delegation, confirm=confirm, wait_s=wait_s)
+        await join(self.url, settings, console, delegation=delegation, confirm=confirm, again=again, wait_s=self.wait_s)
         return self.said.getvalue()
 
 
@@ -142,13 +143,22 @@ async def test_a_refusal_is_told_in_the_pool_s_words(place: Place) -> None:
 
 async def test_a_pool_that_approves_by_hand_is_waited_for_elsewhere(place: Place) -> None:
     place.edge.standing = {"state": "waiting"}
-    assert "operator's approval" in await place.join(place.file(json.dumps(place.delegation())), wait_s=0)
+    place.wait_s = 0
+    assert "operator's approval" in await place.join(place.file(json.dumps(place.delegation())))
 
 
 async def test_a_machine_that_is_in_already_is_not_joined_again(place: Place) -> None:
     place.edge.standing = {"state": "registered", "contributor": CONTRIBUTOR}
     assert CONTRIBUTOR in await place.join()
     assert not place.edge.delegations
+
+
+async def test_a_delegation_can_be_renewed_before_it_expires(place: Place) -> None:
+    place.edge.standing = {"state": "registered", "contributor": CONTRIBUTOR}
+    place.edge.enrolled = {"state": "delegated", "delegation": place.delegation()}
+    await place.join(again=True)
+    await place.join(place.file(json.dumps(place.delegation(nonce=2))))
+    assert [sent["message"]["nonce"] for sent in place.edge.delegations] == [1, 2]
 
 
 async def test_a_directory_belongs_to_one_pool(place: Place) -> None:
