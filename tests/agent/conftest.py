@@ -36,7 +36,7 @@ class Machine:
 
     async def start(self, **environment: str) -> None:
         """Returns at once; ``environment``: settings without their prefix."""
-        settings = {"directory": str(self.directory), "heartbeat_s": "0.5", "progress_s": "0.1", **environment}
+        settings = {"directory": str(self.directory), "heartbeat_s": "0.2", "progress_s": "0.1", **environment}
         self._process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "millpond_agent", "run", "--plain"),
             *("--edge", self.edge_url, "--runner", self._runner_url),

@@ -24,8 +24,16 @@ async def served(app: Any) -> AsyncIterator[str]:
     try:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
     finally:
-        server.should_exit = True
-        await serving
+        # At once: uvicorn's own way out waits for ticks of its clock.
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+        for each in server.servers:
+            each.close()
+        for connection in list(server.server_state.connections):
+            connection.transport.close()  # type: ignore[union-attr]  # of every protocol that uvicorn has
+        for task in list(server.server_state.tasks):
+            task.cancel()
+        await asyncio.gather(*server.server_state.tasks, return_exceptions=True)
         listening.close()
 
 

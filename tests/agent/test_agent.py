@@ -73,7 +73,7 @@ async def test_a_result_that_was_not_acknowledged_comes_again_with_the_same_byte
 async def test_a_job_that_was_cut_off_by_a_kill_is_begun_again_when_the_lease_still_holds(machine: Machine) -> None:
     await machine.start()
     await beat(machine)
-    wanted = job(machine, word="while 2")
+    wanted = job(machine, word="while 1")
     await machine.edge.assign(wanted)
     await machine.edge.until(lambda: machine.edge.of_type("JobStarted"))
     await machine.kill()
