@@ -46,6 +46,8 @@ class Activity:
 
     def tell(self, text: str, tone: Tone = "plain") -> None:
         """A sentence for the contributor. What was said last is not said again."""
+        # Some of it was written by strangers, and goes to a terminal: no escape sequences, one line.
+        text = "".join(letter if letter.isprintable() else " " for letter in text)
         if self.messages and self.messages[-1].text == text:
             return
         message = Message(datetime.now().astimezone(), text, tone)

@@ -182,7 +182,7 @@ def _messages(messages: Iterable[Message]) -> RenderableType:
     table.add_column(no_wrap=True, style="grey50")
     table.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
     for message in messages:
-        table.add_row(f"{message.at:%H:%M:%S}", Text(message.text.replace("\n", " "), style=STYLES[message.tone]))
+        table.add_row(f"{message.at:%H:%M:%S}", Text(message.text, style=STYLES[message.tone]))
     return table
 
 

@@ -104,6 +104,12 @@ def test_what_a_pool_calls_itself_is_no_markup() -> None:
     assert "[bold]away[/bold]" in drawn(shown)
 
 
+def test_a_stranger_s_words_don_t_steer_the_terminal() -> None:
+    shown = activity()
+    shown.tell("away\x1b[2J\x07\nand back")
+    assert shown.messages[-1].text == "away [2J  and back"
+
+
 def test_wei_are_shown_to_the_last() -> None:
     assert [eth(0), eth(1), eth(10**18), eth(1_500 * 10**15)] == [
         "0.0 ETH",
