@@ -9,6 +9,7 @@ import structlog
 
 from millpond.errors import MillpondError
 from millpond.settings import (
+    BlobSettings,
     HealthSettings,
     KafkaSettings,
     LogSettings,
@@ -30,7 +31,12 @@ def main() -> int:
     try:
         set_up_logs(load(LogSettings), service="edge")
         settings = RunSettings(
-            load(EdgeSettings), load(KafkaSettings), load(PostgresSettings), load(PoolSettings), load(HealthSettings)
+            edge=load(EdgeSettings),
+            kafka=load(KafkaSettings),
+            postgres=load(PostgresSettings),
+            pool=load(PoolSettings),
+            blobs=load(BlobSettings),
+            health=load(HealthSettings),
         )
         tracing = set_up_traces(load(TelemetrySettings), service="edge")
         try:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import asyncpg
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
+from millpond.blobs import BlobStore
 from millpond.identity import Domain
 from millpond.stream.process import Clock
 from millpond.stream.source import Source
@@ -21,9 +22,6 @@ from millpond_edge.view.jobs import Jobs
 from millpond_edge.view.members import Members
 from millpond_edge.view.usage import Usage
 from millpond_edge.view.view import View
-
-if TYPE_CHECKING:
-    from millpond.blobs import BlobStore
 
 
 @dataclass(frozen=True)

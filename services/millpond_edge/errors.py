@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from millpond.blobs import BlobStoreFailed
 from millpond.errors import MillpondError
 from millpond.stream.database import DatabaseAway
 from millpond.stream.follow import FollowEnded
@@ -61,7 +62,7 @@ def answer_errors(app: FastAPI) -> None:
     app.add_exception_handler(Refusal, _refusal)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
-    for passing in (NotAcknowledged, FollowEnded, DatabaseAway):
+    for passing in (NotAcknowledged, FollowEnded, DatabaseAway, BlobStoreFailed):
         app.add_exception_handler(passing, _try_again)
     app.add_exception_handler(Exception, _surprise)
 

@@ -15,11 +15,12 @@ from fastapi import FastAPI
 from faststream.kafka import KafkaBroker
 from uvicorn import Config, Server
 
+from millpond.blobs import BlobStore
 from millpond.errors import MillpondError
 from millpond.events.topic import Topic
 from millpond.events.topics import AGENT_HEARTBEATS, AGENT_PROGRESS, AGENT_RESULTS
 from millpond.identity import Domain
-from millpond.settings import HealthSettings, KafkaSettings, PoolSettings, PostgresSettings
+from millpond.settings import BlobSettings, HealthSettings, KafkaSettings, PoolSettings, PostgresSettings
 from millpond.stream.cursor import Cursor
 from millpond.stream.database import DatabaseAway
 from millpond.stream.feed import LogAway
@@ -78,6 +79,7 @@ class RunSettings:
     kafka: KafkaSettings
     postgres: PostgresSettings
     pool: PoolSettings
+    blobs: BlobSettings
     health: HealthSettings
 
 
@@ -135,7 +137,7 @@ class Edge:
             settings=settings.edge,
             domain=Domain(pool=settings.pool.id, chain_id=settings.pool.chain_id),
             source=source,
-            blobs=open_blobs(),
+            blobs=BlobStore.at(settings.blobs.url),
             view=view,
             database=database.pool,
             clock=Clock(lambda: time.time_ns() // 1_000_000, time.monotonic),

@@ -60,3 +60,10 @@ class BlobTooLarge(Refusal):
 
     status = 413
     reason = "too-large"
+
+
+class BodyBrokeOff(Refusal):
+    """The connection ended before the body did. Nothing was stored; send it again."""
+
+    status = 400
+    reason = "body-broke-off"
