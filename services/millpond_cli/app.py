@@ -3,37 +3,47 @@
 from __future__ import annotations
 
 import logging
+from typing import Final
 
 import typer
 
-from millpond_agent.commands import agent
-from millpond_cli.archive import export, restore
-from millpond_cli.database import database
-from millpond_cli.deadletters import deadletters
-from millpond_cli.delegate import delegate, leave, revoke
-from millpond_cli.gateway.command import send
-from millpond_cli.generate import generate
-from millpond_cli.recovery import rebuild, resend_tail
-from millpond_cli.settings import settings
-from millpond_cli.stack import stack
-from millpond_cli.topics import topics
+from millpond_cli.lazy import Lazy, lazy_group
 
-app = typer.Typer(no_args_is_help=True, add_completion=False)
-app.command()(stack)
-app.command()(settings)
-app.add_typer(topics, name="topics")
-topics.command("export")(export)
-topics.command("restore")(restore)
-topics.command("resend")(resend_tail)
-app.command()(rebuild)
-app.add_typer(deadletters, name="deadletters")
-app.add_typer(database, name="database")
-app.command()(generate)
-app.command()(send)
-app.add_typer(agent, name="agent")
-app.command()(delegate)
-app.command()(revoke)
-app.command()(leave)
+COMMANDS: Final = {
+    "stack": Lazy(
+        "millpond_cli.stack:stack",
+        "Kafka, PostgreSQL and anvil on free ports, until Ctrl-C; what dies is started again.",
+    ),
+    "settings": Lazy(
+        "millpond_cli.settings:settings",
+        "List every MILLPOND_* variable, its meaning and its value; fails if one is invalid or unknown.",
+    ),
+    "topics": Lazy("millpond_cli.topic_commands:topics", "The pool's topics on Kafka."),
+    "rebuild": Lazy(
+        "millpond_cli.recovery:rebuild",
+        "Make a service's database anew from what it has published; the old one is renamed and kept.",
+    ),
+    "deadletters": Lazy("millpond_cli.deadletters:deadletters", "Records that a service could not decide."),
+    "database": Lazy("millpond_cli.database:database", "A role and a schema for each service."),
+    "generate": Lazy(
+        "millpond_cli.generate:generate", "Write the brokers' ACLs and the AsyncAPI document from the topic table."
+    ),
+    "send": Lazy(
+        "millpond_cli.gateway.command:send",
+        "Send a video through the pool: into segments, to the GPUs, and joined into playable files.",
+    ),
+    "agent": Lazy("millpond_agent.commands:agent", "Lend this machine's GPUs to a pool."),
+    "delegate": Lazy(
+        "millpond_cli.delegate:delegate",
+        "Print a delegation for a device, signed by the wallet: `millpond agent join URL --delegation FILE` takes it.",
+    ),
+    "revoke": Lazy("millpond_cli.delegate:revoke", "Take a device's rights away, at once and for ever."),
+    "leave": Lazy(
+        "millpond_cli.delegate:leave", "Leave the pool: all devices finish what they run, and get nothing new."
+    ),
+}
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, cls=lazy_group(COMMANDS))
 
 
 @app.callback()
