@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
 import shutil
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,21 +12,15 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Final, Self
 
-from millpond.errors import MillpondError
 from millpond.localstack import compose, ports, prerequisites
 from millpond.localstack.anvil import Anvil, AnvilProcess
 from millpond.localstack.component import Component, Runner
 from millpond.localstack.kafka import Kafka, KafkaProcess
+from millpond.localstack.ownership import take
 from millpond.localstack.postgres import Postgres, PostgresProcess, binaries, password_of
 from millpond.localstack.tools import Tools, default_directory
 
 COMPONENTS: Final = ("kafka", "postgres", "anvil")
-# A stack whose owner was just killed needs this long to shut down before its directory can be taken over.
-TAKEOVER_SECONDS_MAX = 20.0
-
-
-class StackInUse(MillpondError):
-    """Process {pid} already runs a stack in {directory}: stop it, or use another directory."""
 
 
 class LocalStack:
@@ -65,8 +56,7 @@ class LocalStack:
 
     def __enter__(self) -> Self:
         self._require()
-        self.directory.mkdir(parents=True, exist_ok=True)
-        self._lock = _take(self.directory)
+        self._lock = take(self.directory)
         try:
             self._wire(self._lock)
             self._start_all()
@@ -205,29 +195,3 @@ class LocalStack:
             )
 
         return {name: container(name) for name in COMPONENTS}
-
-
-def _take(directory: Path) -> int:
-    """The descriptor that holds the directory's lock; it is also held by each guard, until its processes have ended."""
-    descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o644)
-    deadline = time.monotonic() + TAKEOVER_SECONDS_MAX
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            break
-        except BlockingIOError:
-            owner = int(os.pread(descriptor, 20, 0) or b"0")
-            if _lives(owner) or time.monotonic() > deadline:
-                os.close(descriptor)
-                raise StackInUse(pid=owner, directory=directory) from None
-            time.sleep(0.1)
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, str(os.getpid()).encode(), 0)
-    return descriptor
-
-
-def _lives(pid: int) -> bool:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, 0)
-        return True
-    return False
