@@ -40,6 +40,7 @@ from millpond.identity.errors import (
     WrongSignature,
 )
 from millpond.identity.keystore import PrivateKey, load_keystore
+from millpond.identity.sign_in import SignIn, verify_sign_in
 from millpond.identity.signing import Domain, Signed, SignedAction, check_nonce, sign_action, typed_data, verify_action
 
 __all__ = [
@@ -68,6 +69,7 @@ __all__ = [
     "ReadmitRecord",
     "RecordAction",
     "RevokeDevice",
+    "SignIn",
     "Signed",
     "SignedAction",
     "SignerNotAllowed",
@@ -85,4 +87,5 @@ __all__ = [
     "typed_data",
     "verify_action",
     "verify_device",
+    "verify_sign_in",
 ]

@@ -115,8 +115,8 @@ def verify_action(signed: Signed, *, domain: Domain, signers: frozenset[str]) ->
         raise MalformedAction(field="signer", action=signed.action, value=quoted(signed.signer), problem=problem)
     if signed.signer not in signers:
         raise SignerNotAllowed(signer=signed.signer)
-    signature = _signature_bytes(signed.signature)
-    recovered = _recover(_signable(action, domain), signature)
+    signature = signature_bytes(signed.signature)
+    recovered = recover(_signable(action, domain), signature)
     if recovered != signed.signer:
         raise WrongSignature(action=signed.action, recovered=recovered or "nobody", signer=signed.signer)
     return action
@@ -132,7 +132,8 @@ def _signable(action: Action, domain: Domain) -> SignableMessage:
     return encode_typed_data(full_message=typed_data(action, domain=domain))
 
 
-def _signature_bytes(signature: str) -> bytes:
+def signature_bytes(signature: str) -> bytes:
+    """r, s, v. Raises ``MalformedSignature``."""
     # One spelling of one signature: otherwise a copy with other bytes would look like a conflicting command.
     if not re.fullmatch("0x[0-9a-f]{130}", signature):
         raise MalformedSignature(value=quoted(signature), problem="not 65 bytes in lower-case 0x hex")
@@ -144,7 +145,8 @@ def _signature_bytes(signature: str) -> bytes:
     return raw
 
 
-def _recover(signable: SignableMessage, signature: bytes) -> str | None:
+def recover(signable: SignableMessage, signature: bytes) -> str | None:
+    """Who signed it; None if nobody can have."""
     try:
         return str(Account.recover_message(signable, signature=signature))
     except (BadSignature, KeyValidationError):  # r or s is no point or out of range: nobody's signature
