@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from millpond.events.event import Event
-from millpond.events.fields import Hash32, Instant
+from millpond.events.fields import Address, Hash32, Instant
 from millpond.events.ids import GatewayId, Sentence
+from millpond.events.registry_members import Nonce
 
 
 class GatewayAdmitted(Event):
-    """``key_hash`` is the SHA-256 of the one API key that is valid, until ``expires_at``; an earlier key no longer is."""
+    """``key_hash`` is the SHA-256 of the one API key that is valid, until ``expires_at``; an earlier key no longer is.
+
+    ``signer`` and ``nonce``: of the operator's command.
+    """
 
     gateway: GatewayId
     key_hash: Hash32
     expires_at: Instant
+    signer: Address | None = None
+    nonce: Nonce | None = None
 
 
 class GatewaySuspended(Event):
@@ -20,3 +26,5 @@ class GatewaySuspended(Event):
 
     gateway: GatewayId
     sentence: Sentence
+    signer: Address | None = None
+    nonce: Nonce | None = None

@@ -1,4 +1,4 @@
-"""``registry.gpus.v1``: which GPUs there are, and whether they answer. Key: the GPU."""
+"""``registry.gpus.v1``: which GPUs there are, and whether they answer. Key: the GPU; of what is said of all, ``pool``."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from millpond.events.device_claims import Gpu
 from millpond.events.event import Event
 from millpond.events.fields import Address, Hash32, Instant
 from millpond.events.ids import Reason, Sentence, Uuid
+
+Count = Annotated[int, Field(strict=True, ge=0)]
 
 
 class GpuOnline(Event):
@@ -47,3 +49,24 @@ class GpuRefused(_GpuState):
     """Doesn't meet the terms: no GPU model, memory or kind that the pool takes."""
 
     missing: Annotated[tuple[str, ...], Field(max_length=16)] = ()
+    hardware: Gpu | None = None
+
+
+class LivenessPaused(Event):
+    """More than half of the devices fell silent at once: that is the pool's own outage, and nobody becomes suspect or gone.
+
+    ``silent`` of ``devices`` that were not gone before, at the tick ``as_of``.
+    """
+
+    silent: Count
+    devices: Count
+    sentence: Sentence
+    as_of: Instant
+
+
+class LivenessResumed(Event):
+    """Silence counts again, from ``as_of`` on: nobody is charged with what came before."""
+
+    silent: Count
+    devices: Count
+    as_of: Instant

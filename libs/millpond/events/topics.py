@@ -24,7 +24,15 @@ from millpond.events.operator_commands import OperatorCommanded
 from millpond.events.pool_terms import TermsPublished
 from millpond.events.registry_capacity import CapacityChanged
 from millpond.events.registry_gateways import GatewayAdmitted, GatewaySuspended
-from millpond.events.registry_gpus import GpuDraining, GpuGone, GpuOnline, GpuRefused, GpuSuspect
+from millpond.events.registry_gpus import (
+    GpuDraining,
+    GpuGone,
+    GpuOnline,
+    GpuRefused,
+    GpuSuspect,
+    LivenessPaused,
+    LivenessResumed,
+)
 from millpond.events.registry_members import (
     ContributorAdmitted,
     ContributorDraining,
@@ -200,6 +208,8 @@ REGISTRY_GPUS = Topic(
         GpuDraining,
         GpuGone,
         GpuRefused,
+        LivenessPaused,
+        LivenessResumed,
     ),
 )
 REGISTRY_CAPACITY = Topic(

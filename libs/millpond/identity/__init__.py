@@ -21,10 +21,9 @@ from millpond.identity.device import (
     DeviceKey,
     DeviceKeyExposed,
     DeviceKeyUnreadable,
-    device_message,
     load_or_make_device_key,
-    verify_device,
 )
+from millpond.identity.device_signature import device_message, verify_device
 from millpond.identity.errors import (
     ActionRefused,
     KeystoreMissing,
