@@ -1,0 +1,66 @@
+"""What stands there at the end: the figures, the table, the file for programs, and where to look next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.text import Text
+
+from millpond_demo.story import Story, Told
+from millpond_demo.summary import table, write
+
+
+def show(story: Story, told: Told, *, stay: bool) -> None:
+    """Prints it, and writes ``summary.json``."""
+    console, summary = story.screen.console, told.summary
+    write(summary, story.directory / "summary.json")
+    console.print()
+    console.print(table(summary))
+    console.print()
+    killed = f", though {story.victim} was killed {told.kills} times" if told.kills else ""
+    console.print(
+        f"{summary.requested} jobs: {summary.succeeded} succeeded, {summary.reassigned} of them on a second device; "
+        f"{summary.usage_lines} usage lines, each with a receipt{killed}.",
+        soft_wrap=True,
+    )
+    for program, times in story.programs.faults.items():
+        console.print(f"{program} ended by itself {times} times, and was started again.", style="yellow")
+    console.print()
+    _where(console, story, told)
+    if stay:
+        _next(console, story)
+
+
+def _where(console: Console, story: Story, told: Told) -> None:
+    rows = (
+        (
+            "the renditions, to play",
+            " ".join(path.name for path in told.files.values()),
+            story.directory / "renditions",
+        ),
+        ("a receipt", told.receipt.name, told.receipt.parent),
+        ("the figures, for programs", "summary.json", story.directory),
+        ("what each program said", "*/log", story.directory / "programs"),
+    )
+    for title, names, folder in rows:
+        console.print(Text.assemble((f"{title:<28}", "grey50"), f"{_short(folder)}/", (names, "bold")), soft_wrap=True)
+
+
+def _next(console: Console, story: Story) -> None:
+    environment = _short(story.pool.write_environment())
+    lines = (
+        f"set -a; . {environment}; set +a        # in another terminal: where this pool is",
+        "millpond send VIDEO --rendition 360p --output .local/mine",
+        "millpond terms show",
+        f"millpond agent join {story.pool.url}    # with a wallet in your browser: one more contributor",
+        f"open {story.pool.url}/openapi.json      # what gateways and agents may ask",
+    )
+    console.print()
+    console.print(Panel("\n".join(lines), title="The pool stays up until Ctrl-C", title_align="left", expand=False))
+
+
+def _short(path: Path) -> str:
+    """As one would type it from here."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
