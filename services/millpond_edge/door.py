@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import asyncpg
@@ -14,7 +14,7 @@ from millpond.blobs import BlobStore
 from millpond.identity import Domain
 from millpond.stream.process import Clock
 from millpond.stream.source import Source
-from millpond_edge.credentials.limits import RateLimits
+from millpond_edge.credentials.limits import RateLimits, strangers_limits
 from millpond_edge.errors import Starting
 from millpond_edge.settings import EdgeSettings
 from millpond_edge.view.gateways import Gateways
@@ -26,7 +26,10 @@ from millpond_edge.view.view import View
 
 @dataclass(frozen=True)
 class Door:
-    """``clock`` stamps every arrival. Once ``stopping`` is set, whoever holds a connection open ends it."""
+    """``clock`` stamps every arrival. Once ``stopping`` is set, whoever holds a connection open ends it.
+
+    ``strangers`` bounds by address what needs no credential; ``limits`` is by credential.
+    """
 
     settings: EdgeSettings
     domain: Domain
@@ -37,6 +40,7 @@ class Door:
     clock: Clock
     limits: RateLimits
     stopping: asyncio.Event
+    strangers: RateLimits = field(default_factory=strangers_limits)
 
     @property
     def gateways(self) -> Gateways:

@@ -39,6 +39,7 @@ from millpond_edge.app import create_app
 from millpond_edge.credentials.limits import RateLimits
 from millpond_edge.door import Door
 from millpond_edge.health import Health, health_app
+from millpond_edge.joining.store import schema as joining_schema
 from millpond_edge.settings import EdgeSettings
 from millpond_edge.view.view import TOPICS as FOLLOWED
 from millpond_edge.view.view import View
@@ -184,7 +185,10 @@ class Edge:
     async def _open_database(self) -> PostgresDatabase:
         postgres = self._settings.postgres
         return await open_database(
-            postgres.dsn.get_secret_value(), "edge", connections_max=postgres.pool_connections_max
+            postgres.dsn.get_secret_value(),
+            "edge",
+            service_schema=joining_schema(),
+            connections_max=postgres.pool_connections_max,
         )
 
     async def _open_publisher(self) -> Publisher:

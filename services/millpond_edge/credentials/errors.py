@@ -38,7 +38,8 @@ class GatewayIsSuspended(Refusal):
 
 
 class RateExceeded(Refusal):
-    """This credential makes more than {rate:g} requests a second (at once: {burst}). Wait {wait_s} s, then go on."""
+    """More than {rate:g} requests a second (at once: {burst}) come from this credential or address.
+    Wait {wait_s} s, then go on."""
 
     status = 429
     reason = "rate-exceeded"

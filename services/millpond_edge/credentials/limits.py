@@ -1,8 +1,9 @@
-"""How often one credential may ask: a bucket of tokens each, in this process's memory."""
+"""How often one credential, or one address, may ask: a bucket of tokens each, in this process's memory."""
 
 from __future__ import annotations
 
 import math
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +12,10 @@ from millpond_edge.credentials.errors import RateExceeded
 
 # Only credentials that were verified have a bucket; one that is forgotten is full again.
 BUCKETS_MAX = 100_000
+# By address, for what needs no credential: a room full of machines joins within a minute or two, and who guesses a code
+# (38 bits, open for 10 minutes) gets through some thousand.
+STRANGERS_PER_S = 5.0
+STRANGERS_BURST = 200
 
 
 @dataclass(slots=True)
@@ -44,3 +49,8 @@ class RateLimits:
             wait_s = math.ceil((1 - bucket.tokens) / self._rate)
             raise RateExceeded(rate=self._rate, burst=self._burst, wait_s=wait_s)
         bucket.tokens -= 1
+
+
+def strangers_limits() -> RateLimits:
+    """The buckets of those who show no credential: apart, so that they push no credential's bucket out."""
+    return RateLimits(rate=STRANGERS_PER_S, burst=STRANGERS_BURST, monotonic_s=time.monotonic)

@@ -10,6 +10,7 @@ from millpond.events.topics import (
     AGENT_ENROLMENTS,
     GATEWAY_JOBS,
     METERING_USAGE,
+    POOL_TERMS,
     REGISTRY_GATEWAYS,
     REGISTRY_MEMBERS,
     SCHEDULER_ASSIGNMENTS,
@@ -19,12 +20,15 @@ from millpond.stream.decision import Received
 from millpond.stream.feed import Feed
 from millpond.stream.follow import Follow
 from millpond.telemetry.metrics import Metrics
+from millpond_edge.view.carried import Carried
 from millpond_edge.view.gateways import Gateways
 from millpond_edge.view.jobs import Jobs
 from millpond_edge.view.members import Members
+from millpond_edge.view.terms import PublishedTerms
 from millpond_edge.view.usage import Usage
 
 TOPICS: tuple[Topic, ...] = (
+    POOL_TERMS,
     REGISTRY_GATEWAYS,
     REGISTRY_MEMBERS,
     AGENT_ENROLMENTS,
@@ -47,13 +51,16 @@ class View:
         self.members = Members()
         self.jobs = Jobs()
         self.usage = Usage()
+        self.carried = Carried()
+        self.terms = PublishedTerms()
         self.caught_up = asyncio.Event()
         self.why_stopped: str | None = None
         self._listeners: list[Listener] = []
         self._models: dict[str, Callable[[Received], None]] = {
+            POOL_TERMS.name: self.terms.apply,
             REGISTRY_GATEWAYS.name: self.gateways.apply,
             REGISTRY_MEMBERS.name: self.members.apply,
-            AGENT_ENROLMENTS.name: self.members.apply,
+            AGENT_ENROLMENTS.name: self._enrolment,
             GATEWAY_JOBS.name: self.jobs.apply,
             SCHEDULER_ASSIGNMENTS.name: self.jobs.apply,
             METERING_USAGE.name: self.usage.apply,
@@ -90,6 +97,10 @@ class View:
         except BaseException as failure:
             self.why_stopped = str(failure)
             raise
+
+    def _enrolment(self, received: Received) -> None:
+        self.members.apply(received)
+        self.carried.apply(received)
 
     def _apply(self, received: Received) -> None:
         self._models[received.topic](received)

@@ -1,0 +1,64 @@
+"""Who is signed in: a cookie that only our own page sends, and only to ``/wallet``. It lets look; what acts is signed."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from typing import Annotated, Final
+
+from fastapi import Depends, Request, Response
+from fastapi.security import APIKeyCookie
+
+from millpond_edge.door import Door, OpenDoor
+from millpond_edge.joining.errors import NotSignedIn, OriginForeign
+from millpond_edge.joining.store import JoiningStore, Session
+
+COOKIE: Final = "millpond_session"
+PATH: Final = "/wallet"
+SESSION_MINUTES: Final = 60
+
+# So that the OpenAPI document says how.
+_cookie = APIKeyCookie(name=COOKIE, auto_error=False, description="Set by POST /wallet/sessions.")
+
+
+def own_page(request: Request, door: OpenDoor) -> None:
+    """Raises ``OriginForeign`` unless the browser says that our own page asks: no other may act with its cookie."""
+    origin = request.headers.get("origin", "missing")
+    if origin != door.settings.public_url:
+        raise OriginForeign(origin=origin[:120], own=door.settings.public_url)
+
+
+OwnPage = Annotated[None, Depends(own_page)]
+
+
+async def signed_in(door: OpenDoor, token: Annotated[str | None, Depends(_cookie)]) -> Session:
+    """Raises ``NotSignedIn``, ``RateExceeded``."""
+    if token is None:
+        raise NotSignedIn(cookie=COOKIE, found="missing")
+    session = await JoiningStore(door.database).session(token_hash(token), door.clock.now_ms())
+    if session is None:
+        raise NotSignedIn(cookie=COOKIE, found="unknown here, or over")
+    door.limits.take(session.contributor)
+    return session
+
+
+SignedInSession = Annotated[Session, Depends(signed_in)]
+
+
+def new_token() -> str:
+    return secrets.token_urlsafe(32)
+
+
+def token_hash(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()
+
+
+def set_cookie(response: Response, door: Door, token: str) -> None:
+    is_secure = door.settings.public_url.startswith("https:")
+    response.set_cookie(
+        COOKIE, token, max_age=SESSION_MINUTES * 60, path=PATH, secure=is_secure, httponly=True, samesite="strict"
+    )
+
+
+def drop_cookie(response: Response) -> None:
+    response.delete_cookie(COOKIE, path=PATH, httponly=True, samesite="strict")
