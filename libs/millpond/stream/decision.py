@@ -35,10 +35,15 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """A timer going off: a recorded input. ``as_of_ms`` never goes back; every event it causes says so (``as_of``)."""
+    """A timer going off: a recorded input. ``as_of_ms`` never goes back; every event it causes says so (``as_of``).
+
+    A single-active service has then decided all that stood on its inputs at that time: who is silent, is silent on the
+    log. ``unread`` names the places of which that isn't true, since they are stopped or wait to be tried again.
+    """
 
     timer: str
     as_of_ms: int
+    unread: frozenset[Place] = frozenset()
 
     @property
     def as_of(self) -> datetime:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Generic
 
 import structlog
@@ -39,6 +40,23 @@ class Clock:
         self.monotonic_s = monotonic_s
 
 
+@dataclass(frozen=True, slots=True)
+class Due:
+    """Whose timers may go off, at which time; ``unread``: see ``Tick``."""
+
+    scopes: Sequence[Place]
+    now_ms: int
+    unread: frozenset[Place] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Horizon:
+    """A moment at which a timer was due, and where the inputs ended then."""
+
+    at_ms: int
+    ends: Mapping[Place, int]
+
+
 class Process(Generic[State]):
     """Applies what the reader plans. ``turned_at_s`` (monotonic) moves with every turn of the loop, also when idle."""
 
@@ -63,6 +81,7 @@ class Process(Generic[State]):
         self._group = service.name if service.shape == "grouped" else None
         self._clock = clock
         self._timers_checked_at_s = 0.0
+        self._horizon: Horizon | None = None
         self._away_for = 0
         self.turned_at_s = clock.monotonic_s()
 
@@ -77,6 +96,7 @@ class Process(Generic[State]):
         Any failure of a transaction discards the memory and loads it again: what is in the database is what counts.
         """
         memory: list[State] = []
+        self._horizon = None
         while not stopping.is_set():
             await self._guarded(lambda: self._turn_active(lease, memory))
 
@@ -121,7 +141,7 @@ class Process(Generic[State]):
 
     async def _settle_timers(self, scope: Place) -> None:
         try:
-            await self._apply([], None, scopes=[scope])
+            await self._apply([], None, due=Due([scope], self._clock.now_ms()))
         except RulesFailed as failure:
             # The timer is still there, and goes off again at the next look.
             self._tick_failed(failure)
@@ -142,14 +162,31 @@ class Process(Generic[State]):
             self._reader.forget_all()
             memory.append(await self._restore())
         plans = await self._reader.plans(POLL_S)
-        scopes = [WHOLE_SERVICE] if await self._due_scopes() else []
-        if not plans and not scopes:
+        due = await self._due_active(plans)
+        if not plans and due is None:
             return
         try:
-            memory[0] = await self._apply_active(plans, memory[0], lease, scopes)
+            memory[0] = await self._apply_active(plans, memory[0], lease, due)
         except BaseException:
             memory.clear()
             raise
+
+    async def _due_active(self, plans: Sequence[Plan]) -> Due | None:
+        """What is due, once all that stood on the inputs at that moment has been decided, but for what is held.
+
+        Otherwise a service that was down for a minute would take everybody for silent, whose words lie there unread.
+        """
+        if self._horizon is None:
+            if not await self._due_scopes():
+                return None
+            # The time first: what was on the log by then stands before these ends.
+            at_ms = self._clock.now_ms()
+            self._horizon = Horizon(at_ms, await self._reader.ends())
+        unread = await self._reader.unread(self._horizon.ends, {plan.place for plan in plans})
+        if not all(self._reader.held(place) for place in unread):
+            return None
+        due, self._horizon = Due([WHOLE_SERVICE], self._horizon.at_ms, unread), None
+        return due
 
     async def _restore(self) -> State:
         # Without holding the lease, so that a long load blocks no takeover. Whoever led before can't commit any more, and
@@ -157,9 +194,9 @@ class Process(Generic[State]):
         async with self._database.transaction(patient=True) as transaction:
             return await self._service.store.load(transaction.connection, None)
 
-    async def _apply_active(self, plans: Sequence[Plan], memory: State, lease: Lease, scopes: Sequence[Place]) -> State:
+    async def _apply_active(self, plans: Sequence[Plan], memory: State, lease: Lease, due: Due | None) -> State:
         try:
-            return await self._apply(plans, memory, lease=lease, scopes=scopes)
+            return await self._apply(plans, memory, lease=lease, due=due)
         except (LeaseLost, DatabaseAway, LogAway):
             raise
         except RulesFailed as failure:
@@ -170,7 +207,7 @@ class Process(Generic[State]):
                 prefix = self._reader.replan(failing, failure.offset)
                 rest += [prefix] if prefix is not None else []
             if rest:
-                memory = await self._apply_active(rest, memory, lease, scopes if failing is not None else ())
+                memory = await self._apply_active(rest, memory, lease, due if failing is not None else None)
             if failing is not None:
                 self._reader.failed(failing.place, failure)
             else:
@@ -186,14 +223,15 @@ class Process(Generic[State]):
             return await self._restore()
 
     async def _apply(
-        self, plans: Sequence[Plan], memory: State | None, *, lease: Lease | None = None, scopes: Sequence[Place] = ()
+        self, plans: Sequence[Plan], memory: State | None, *, lease: Lease | None = None, due: Due | None = None
     ) -> State:
         started_s = self._clock.monotonic_s()
         records = [record for plan in plans for record in plan.records]
         with self._tracing.consume_span(records, group=self._group):
             findings = await self._observe(plans)
             trace = [(name, value.decode()) for name, value in inject([])]
-            batch = Batch(plans, self._clock.now_ms(), scopes, lease, findings, trace)
+            due = due or Due((), self._clock.now_ms())
+            batch = Batch(plans, due.now_ms, due.scopes, due.unread, lease, findings, trace)
             applied = await self._transactor.apply(batch, memory)
         for plan in plans:
             self._reader.applied(plan)

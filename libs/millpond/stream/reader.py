@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -114,6 +114,28 @@ class Reader:
             if due:
                 plans.append(plan_batch(self._topics[place.topic], due, reading.position, reading.known))
         return plans
+
+    async def ends(self) -> dict[Place, int]:
+        """Where each place's log ends now. Raises ``LogAway``."""
+        return {place: extent.end for place, extent in (await self._feed.extents(list(self._readings))).items()}
+
+    async def unread(self, ends: Mapping[Place, int], planned: Collection[Place]) -> frozenset[Place]:
+        """Where something before these ends has not been applied. ``planned``: what is about to be."""
+        return frozenset([place for place, end in ends.items() if not await self._is_read(place, end, planned)])
+
+    async def _is_read(self, place: Place, end: int, planned: Collection[Place]) -> bool:
+        reading = self._readings.get(place)
+        if reading is None:
+            return False
+        if reading.position.next_offset >= end:
+            return True
+        # Control records at the end are never delivered: the client has passed them, so nothing is missing.
+        return place not in planned and not reading.paused and await self._feed.fetched_up_to(place) >= end
+
+    def held(self, place: Place) -> bool:
+        """Whether a place is stopped or waits to be tried again: nobody knows when it will have been read."""
+        reading = self._readings.get(place)
+        return reading is not None and reading.paused
 
     def applied(self, plan: Plan) -> None:
         """To be called once a plan's transaction has committed."""

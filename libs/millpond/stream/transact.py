@@ -38,12 +38,14 @@ def _rules_failed(facts: dict[str, object]) -> RulesFailed:
 class Batch:
     """What one transaction is about. ``findings``: what was observed about an input, by place and offset.
 
-    ``scopes``: whose timers may go off. ``trace``: headers that carry the trace context on.
+    ``scopes``: whose timers may go off, and ``unread``: what their ticks don't know of.
+    ``trace``: headers that carry the trace context on.
     """
 
     plans: Sequence[Plan]
     now_ms: int
     scopes: Sequence[Place] = ()
+    unread: frozenset[Place] = frozenset()
     lease: Lease | None = None
     findings: Mapping[tuple[Place, int], object] = field(default_factory=dict)
     trace: list[tuple[str, str]] = field(default_factory=list)
@@ -121,7 +123,7 @@ class Transactor(Generic[State]):
         sorted_ = _Sorted([], [], [])
         for scope in batch.scopes:
             as_of_ms, names = await transaction.take_timers(scope, batch.now_ms)
-            sorted_.inputs += [(scope, Tick(name, as_of_ms)) for name in names]
+            sorted_.inputs += [(scope, Tick(name, as_of_ms, batch.unread)) for name in names]
         arrivals = [arrival for plan in batch.plans for arrival in plan.arrivals]
         verdicts = iter(await transaction.admit([arrival.item for arrival in arrivals if arrival.item is not None]))
         for arrival in arrivals:
