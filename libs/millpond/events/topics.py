@@ -16,6 +16,17 @@ from types import MappingProxyType
 from millpond.errors import MillpondError
 from millpond.events.agent_claims import Heartbeat, JobFailed, JobProgress, JobStarted, JobSucceeded
 from millpond.events.agent_enrolments import DeviceDelegated, DeviceRevoked, LeaveAsked, SignedIn
+from millpond.events.chain_revenue import (
+    ClaimableSnapshot,
+    CutsChanged,
+    FeesWithdrawn,
+    IncomeReconciled,
+    IncomeUnexplained,
+    RewardMinted,
+    RoundStarted,
+    TicketRedeemed,
+)
+from millpond.events.chain_transfers import PayeeUnpaid, SlotFilled, TreasuryTransaction
 from millpond.events.deadletters import DeadLettered, ReAdmitted, Resumed, Skipped, Stopped
 from millpond.events.gateway_jobs import CancelAsked, JobAsked, JobCancelled, JobRequested
 from millpond.events.inspector_observations import OutputObserved, OutputUnavailable, OutputUnreadable
@@ -285,8 +296,8 @@ METERING_CHALLENGES = Topic(
 # What go-livepeer told the bridge; the item is the ticket: (sender, recipient's random hash, sender's nonce).
 BRIDGE_PAYMENTS = _item_kept("bridge.payments.v1", "job", JOB_PARTITIONS, "bridge", ("metering",), "stop")
 
-# The items of the chain: (chain, block hash, log index), each for observed, final and orphaned; of prices (pair,
-# source, block). They are remembered for ever: the same deposit seen twice would be paid out twice.
+# The items of the chain: (chain, block hash, log index or transaction), each for observed, final and orphaned; of prices
+# (pair, source, block). They are remembered for ever: the same deposit seen twice would be paid out twice.
 CHAIN_REVENUE = _item_kept(
     "chain.revenue.v1",
     "orchestrator",
@@ -294,9 +305,25 @@ CHAIN_REVENUE = _item_kept(
     "chain_watcher",
     ("rewards", "scheduler", "treasury"),
     "stop",
+    events=(
+        TicketRedeemed,
+        RewardMinted,
+        CutsChanged,
+        RoundStarted,
+        FeesWithdrawn,
+        ClaimableSnapshot,
+        IncomeReconciled,
+        IncomeUnexplained,
+    ),
 )
 CHAIN_TRANSFERS = _item_kept(
-    "chain.transfers.v1", "slot", CONTROL_PARTITIONS, "chain_watcher", ("treasury", "rewards"), "stop"
+    "chain.transfers.v1",
+    "slot",
+    CONTROL_PARTITIONS,
+    "chain_watcher",
+    ("treasury", "rewards"),
+    "stop",
+    events=(SlotFilled, PayeeUnpaid, TreasuryTransaction),
 )
 CHAIN_PRICES = _item_kept("chain.prices.v1", "pair", CONTROL_PARTITIONS, "chain_watcher", ("rewards",), "stop")
 
