@@ -51,7 +51,8 @@ class Service(Generic[State]):
     ``decide`` is pure. ``fold`` says what one of the service's *own* published events means for the state: rebuilding a
     lost database folds them all, then reads the inputs anew from where ``rebuild_reads_from`` says: ``covered`` by what
     was published (everything that matters is in the outputs) or the ``beginning`` (inputs that wait for each other
-    have left no output yet; ``decide`` must not decide again what ``fold`` has shown it).
+    have left no output yet; ``decide`` must not decide again what ``fold`` has shown it). With ``covered``, ``recall``
+    says what such an input has left in the state that no output tells (who is in, what is offered); it decides nothing.
 
     ``conclude`` speaks once more when all inputs of a transaction have been decided: what is best decided from all of
     them together (handing out jobs), and what is said once per transaction (how far it had read).
@@ -68,6 +69,7 @@ class Service(Generic[State]):
     observe: Observe | None = None
     fold: Fold[State] | None = None
     rebuild_reads_from: Literal["covered", "beginning"] = "covered"
+    recall: Fold[State] | None = None
     conclude: Conclude[State] | None = None
 
     def timer_scope(self, place: Place) -> Place:

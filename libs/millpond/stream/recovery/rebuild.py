@@ -10,7 +10,7 @@ from typing import Generic
 from millpond.errors import MillpondError
 from millpond.events.deadletters import DeadLetterEvent
 from millpond.stream.database import WHOLE_SERVICE, RelayProgress
-from millpond.stream.decision import Received, State, Timer
+from millpond.stream.decision import Fold, Received, State, Timer
 from millpond.stream.log import Log
 from millpond.stream.outlet import partition_of
 from millpond.stream.plan import Poison, decode
@@ -154,7 +154,13 @@ class Rebuild(Generic[State]):
         if found.torn and self._service.rebuild_reads_from == "covered" and not self._anyway:
             raise TransactionTorn(service=self._service.name, tears="; ".join(map(str, found.torn)))
         inputs = await read_inputs(
-            self._service, self._database, self._log, found.covered, found.commands, lambda n: self._told("read", n)
+            self._service,
+            self._database,
+            self._log,
+            found.covered,
+            found.commands,
+            lambda n: self._told("read", n),
+            self._take_up,
         )
         progress = {
             place: RelayProgress(extents[place].end, number) for place, number in sorted(found.last_numbers.items())
@@ -217,29 +223,45 @@ class Rebuild(Generic[State]):
         return decoded
 
     async def _fold(self, transaction: PostgresTransaction, outputs: Sequence[tuple[Published, Received]]) -> None:
-        if not outputs:
-            return
+        assert self._service.fold is not None
+        timers: dict[Place, list[Timer]] = {}
+        received = [each for _, each in outputs]
+        for (published, _), set_ in zip(
+            outputs, await self._apply(transaction, self._service.fold, received), strict=True
+        ):
+            for timer in set_:
+                timers.setdefault(self._scope(published, timer), []).append(timer)
+        for scope, due in timers.items():
+            await transaction.set_timers(scope, due)
+
+    async def _take_up(self, received: Sequence[Received]) -> None:
+        if self._service.recall is not None and received:
+            async with self._database.transaction() as transaction:
+                await self._apply(transaction, self._service.recall, received)
+
+    async def _apply(
+        self, transaction: PostgresTransaction, rule: Fold[State], received: Sequence[Received]
+    ) -> list[tuple[Timer, ...]]:
+        """Takes one after the other into the state, and returns the timers that each sets."""
+        if not received:
+            return []
         service, connection = self._service, transaction.connection
-        assert service.fold is not None
         if service.shape == "grouped":
-            keys = sorted({key for _, received in outputs for key in service.keys(received)})
+            keys = sorted({key for each in received for key in service.keys(each)})
             before = await service.store.load(connection, keys)
         else:
             if self._memory is None:
                 self._memory = await service.store.load(connection, None)
             before = self._memory
-        state = before
-        timers: dict[Place, list[Timer]] = {}
-        for published, received in outputs:
-            decision = service.fold(state, received)
+        state, timers = before, []
+        for each in received:
+            decision = rule(state, each)
             state = decision.state
-            for timer in decision.timers:
-                timers.setdefault(self._scope(published, timer), []).append(timer)
+            timers.append(decision.timers)
         await service.store.save(connection, before, state)
-        for scope, due in timers.items():
-            await transaction.set_timers(scope, due)
         if service.shape == "single_active":
             self._memory = state
+        return timers
 
     def _scope(self, published: Published, timer: Timer) -> Place:
         """Whose timer it was: of the input that caused it; what a tick sets stays with whoever had that timer before.

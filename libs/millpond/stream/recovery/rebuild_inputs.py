@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from millpond.events.topics import OPERATOR_COMMANDS
 from millpond.identity import ReadmitRecord, SkipRecord
 from millpond.stream.command_desk import original_record
 from millpond.stream.database import Item
+from millpond.stream.decision import Received
 from millpond.stream.log import Log
 from millpond.stream.plan import Arrival, Plan, arrive, parsed_headers, plan_batch
 from millpond.stream.position import Extent, Position
@@ -22,6 +23,9 @@ from millpond.stream.record import Place, Record
 from millpond.stream.service import Service
 
 READ_RECORDS_MAX = 1_000
+
+# Takes up what covered inputs mean for the state: those of one batch of one place.
+TakeUp = Callable[[Sequence[Received]], Awaitable[None]]
 
 _ABOUT_LETTERS = (SkipRecord.__name__, ReadmitRecord.__name__)
 
@@ -46,8 +50,11 @@ async def read_inputs(
     covered: Mapping[Place, int],
     commands: Collection[tuple[str, int]],
     told: Callable[[int], None],
+    take_up: TakeUp,
 ) -> InputsRead:
     """Reads again, without deciding, what the published outputs cover; ``commands``: (signer, nonce) of those carried out.
+
+    ``take_up`` sees each of them that the rules had seen, but for readmissions (they were decided, and have outputs).
 
     A service that reads its inputs from the beginning keeps no position; but a command about a dead letter that it has
     seen was carried out or refused on the log, so it is remembered as an item and dropped when it comes again.
@@ -71,6 +78,8 @@ async def read_inputs(
             if place.topic in anew:
                 arrivals = tuple(each for each in arrivals if _is_about_a_letter(service.name, each))
             items += await _remember(service.name, database, topics, arrivals, commands)
+            if topic in service.reads:
+                await take_up([arrival.received for arrival in arrivals])
             read += len(plan.records)
             told(read)
         if place.topic not in anew:
