@@ -44,7 +44,15 @@ EXPECTED = [
     ("chain.revenue.v1", "orchestrator", 1, "chain_watcher", {"rewards", "scheduler", "treasury"}, None, "stop"),
     ("chain.transfers.v1", "slot", 1, "chain_watcher", {"treasury", "rewards"}, None, "stop"),
     ("chain.prices.v1", "pair", 1, "chain_watcher", {"rewards"}, None, "stop"),
-    ("rewards.epochs.v1", "pool", 1, "rewards", {"metering", "registry", "scheduler", "treasury"}, None, "stop"),
+    (
+        "rewards.epochs.v1",
+        "pool",
+        1,
+        "rewards",
+        {"metering", "registry", "scheduler", "treasury", "rewards"},
+        None,
+        "stop",
+    ),
     ("rewards.statements.v1", "contributor", 6, "rewards", {"edge"}, None, "stop"),
     ("rewards.payouts.v1", "contributor", 6, "rewards", {"treasury", "edge"}, None, "stop"),
     (

@@ -44,3 +44,13 @@ def lease_id(job: str, attempt: int) -> str:
 def line_id(job: str, attempt: int, window: int) -> str:
     """The usage line of a window of an attempt; a job that is no session has the one window 0."""
     return str(uuid5(NAMESPACE, f"line/{job}/{attempt}/{window}"))
+
+
+def payout_id(epoch: int, contributor: str, asset: str) -> str:
+    """What is paid to a contributor in one asset after an epoch's challenge window: once."""
+    return str(uuid5(NAMESPACE, f"payout/{epoch}/{contributor}/{asset}"))
+
+
+def withdrawal_id(signer: str, nonce: int) -> str:
+    """The withdrawal of fees that a signed command asks for."""
+    return str(uuid5(NAMESPACE, f"withdrawal/{signer}/{nonce}"))

@@ -54,7 +54,17 @@ from millpond.events.registry_members import (
     DeviceRegistered,
     DeviceRemoved,
 )
-from millpond.events.rewards_epochs import EpochClosing
+from millpond.events.rewards_epochs import (
+    Checkpoint,
+    CloseRefused,
+    EpochClosed,
+    EpochClosing,
+    EpochEnding,
+    EpochWaits,
+    PayoutsReleased,
+)
+from millpond.events.rewards_payouts import PayoutOrdered, PayoutWithdrawn
+from millpond.events.rewards_statements import StatementIssued
 from millpond.events.roles import OPERATOR, SERVICES
 from millpond.events.scheduler_assignments import (
     AttemptClosed,
@@ -66,6 +76,15 @@ from millpond.events.scheduler_assignments import (
 )
 from millpond.events.scheduler_reads import ReadUpTo
 from millpond.events.topic import Topic, Written
+from millpond.events.treasury_settlements import (
+    FeesWithdrawalBroadcast,
+    FeesWithdrawalRefused,
+    FeesWithdrawalSigned,
+    PayoutHeld,
+    SlotBroadcast,
+    SlotPlanned,
+    SlotSigned,
+)
 
 # Joins by partition need the same count on both sides, so whatever is keyed by job has this many.
 JOB_PARTITIONS = 12
@@ -327,17 +346,45 @@ CHAIN_TRANSFERS = _item_kept(
 )
 CHAIN_PRICES = _item_kept("chain.prices.v1", "pair", CONTROL_PARTITIONS, "chain_watcher", ("rewards",), "stop")
 
+# rewards reads back that an epoch is ending: it looks then, before it decides, where the logs end that it doesn't read.
 REWARDS_EPOCHS = Topic(
     "rewards.epochs.v1",
     "pool",
     CONTROL_PARTITIONS,
     "rewards",
-    ("metering", "registry", "scheduler", "treasury"),
+    ("metering", "registry", "scheduler", "treasury", "rewards"),
     "stop",
-    events=(EpochClosing,),
+    events=(
+        EpochEnding,
+        CloseRefused,
+        EpochClosing,
+        EpochWaits,
+        EpochClosed,
+        Checkpoint,
+        PayoutsReleased,
+    ),
 )
-REWARDS_STATEMENTS = Topic("rewards.statements.v1", "contributor", ENTITY_PARTITIONS, "rewards", ("edge",), "stop")
-REWARDS_PAYOUTS = Topic("rewards.payouts.v1", "contributor", ENTITY_PARTITIONS, "rewards", ("treasury", "edge"), "stop")
+REWARDS_STATEMENTS = Topic(
+    "rewards.statements.v1",
+    "contributor",
+    ENTITY_PARTITIONS,
+    "rewards",
+    ("edge",),
+    "stop",
+    events=(StatementIssued,),
+)
+REWARDS_PAYOUTS = Topic(
+    "rewards.payouts.v1",
+    "contributor",
+    ENTITY_PARTITIONS,
+    "rewards",
+    ("treasury", "edge"),
+    "stop",
+    events=(
+        PayoutOrdered,
+        PayoutWithdrawn,
+    ),
+)
 
 # treasury reads its own topic: it broadcasts what it reads as signed, so nothing leaves that is not on the log.
 TREASURY_SETTLEMENTS = Topic(
@@ -347,6 +394,15 @@ TREASURY_SETTLEMENTS = Topic(
     "treasury",
     ("rewards", "edge", "chain_watcher", "treasury"),
     "stop",
+    events=(
+        SlotPlanned,
+        SlotSigned,
+        SlotBroadcast,
+        PayoutHeld,
+        FeesWithdrawalSigned,
+        FeesWithdrawalBroadcast,
+        FeesWithdrawalRefused,
+    ),
 )
 
 # Items aren't kept: a signed preference names the details by salted hash, so a repeat or another text changes nothing.
