@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
+from millpond_edge.agents.roster import Roster
 from millpond_edge.agents.router import router as agents
 from millpond_edge.body_limit import BodyLimit
 from millpond_edge.door import Door
@@ -12,8 +13,8 @@ from millpond_edge.gateways.router import router as gateways
 from millpond_edge.joining.router import router as joining
 
 
-def create_app(door: Door) -> FastAPI:
-    """The pool's door. Each route takes ``OpenDoor``; nothing is read from the environment here."""
+def create_app(door: Door, roster: Roster) -> FastAPI:
+    """The pool's door; ``roster`` is run beside it. Each route takes ``OpenDoor``; nothing is read from the environment here."""
     app = FastAPI(
         title="Millpond edge",
         description="The door of a Livepeer orchestrator pool: gateways send jobs, agents do them.",
@@ -21,6 +22,7 @@ def create_app(door: Door) -> FastAPI:
         redoc_url=None,
     )
     app.state.door = door
+    app.state.roster = roster
     app.include_router(gateways)
     app.include_router(agents)
     app.include_router(joining)

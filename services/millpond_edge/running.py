@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import signal
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -35,6 +36,9 @@ from millpond.stream.record import Place
 from millpond.stream.source import Source
 from millpond.stream.starting import check_topics
 from millpond.telemetry.metrics import Metrics
+from millpond_edge.agents.messages import MESSAGE_BYTES_MAX
+from millpond_edge.agents.roster import Roster
+from millpond_edge.agents.sessions import schema as agents_schema
 from millpond_edge.app import create_app
 from millpond_edge.credentials.limits import RateLimits
 from millpond_edge.door import Door
@@ -50,6 +54,8 @@ FEED_RECORDS_MAX = 500
 AWAY_RETRY_S = 1.0
 # How long open requests may take to end once edge is told to stop; streams and agents' connections end by themselves.
 GOODBYE_S = 5
+# An agent that answers no ping is gone: its place is free before the pool calls its GPUs so.
+PING_EVERY_S, PONG_S_MAX = 10.0, 10.0
 
 Answer = TypeVar("Answer")
 log = structlog.get_logger(__name__)
@@ -121,12 +127,14 @@ class Edge:
             await broker.start()
             async with Source("edge", self._open_publisher, self._metrics) as source:
                 door = self._door(source, view, database)
+                roster = Roster(door)
                 self._health.watch(view)
                 # The first of them that fails ends the others, and the process.
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._until_stopped(view.run(self._stopping)))
                     tasks.create_task(self._catch_up(view))
-                    tasks.create_task(self._until_stopped(self._serve_door(door)))
+                    tasks.create_task(self._until_stopped(self._serve_door(door, roster)))
+                    tasks.create_task(self._until_stopped(roster.run(self._stopping)))
                     tasks.create_task(self._until_stopped(asyncio.shield(answering)))
         finally:
             await broker.stop()
@@ -148,13 +156,26 @@ class Edge:
             stopping=self._stopping,
         )
 
-    async def _serve_door(self, door: Door) -> None:
-        await self._serve(create_app(door), self._settings.edge.host, self._settings.edge.port)
+    async def _serve_door(self, door: Door, roster: Roster) -> None:
+        _allow_connections()
+        await self._serve(create_app(door, roster), self._settings.edge.host, self._settings.edge.port)
 
     async def _serve(self, app: FastAPI, host: str, port: int) -> None:
         """Until edge stops. Raises ``CannotListen``."""
         server = _Server(
-            Config(app, host=host, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=GOODBYE_S)
+            Config(
+                app,
+                host=host,
+                port=port,
+                log_config=None,
+                access_log=False,
+                timeout_graceful_shutdown=GOODBYE_S,
+                ws_max_size=MESSAGE_BYTES_MAX,
+                ws_ping_interval=PING_EVERY_S,
+                ws_ping_timeout=PONG_S_MAX,
+                # Short signed texts don't shrink, and each connection would cost tables.
+                ws_per_message_deflate=False,
+            )
         )
         serving = asyncio.create_task(_started(server, host, port))
         try:
@@ -187,7 +208,7 @@ class Edge:
         return await open_database(
             postgres.dsn.get_secret_value(),
             "edge",
-            service_schema=joining_schema(),
+            service_schema=joining_schema() + agents_schema(),
             connections_max=postgres.pool_connections_max,
         )
 
@@ -204,6 +225,12 @@ class Edge:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._stopping.wait(), AWAY_RETRY_S)
         raise _Stopped
+
+
+def _allow_connections() -> None:
+    """Each agent is an open file; the usual limit of 1,024 is for programs that still call select()."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 async def _started(server: Server, host: str, port: int) -> None:

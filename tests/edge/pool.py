@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import asyncpg
 import httpx
@@ -34,6 +34,8 @@ from millpond.stream.process import Clock
 from millpond.stream.record import ITEM, OUTBOX, OutboxNumber, Place, Record
 from millpond.stream.source import Source
 from millpond.telemetry.metrics import Metrics
+from millpond_edge.agents.messages import MESSAGE_BYTES_MAX
+from millpond_edge.agents.roster import Roster
 from millpond_edge.app import create_app
 from millpond_edge.credentials.limits import RateLimits
 from millpond_edge.door import Door
@@ -164,13 +166,18 @@ async def running_edge(
     metrics = Metrics(service="edge")
     places = [Place(topic.name, partition) for topic in FOLLOWED for partition in range(topic.partitions)]
     view = View(MemoryFeed(log, places), metrics)
-    edge_settings = EdgeSettings(receipt_key=RECEIPT_KEY, **(settings or {}))
+    # First of all: the pool's own address is part of what edge answers, and of what wallets sign.
+    listening = socket.create_server(("127.0.0.1", 0))
+    url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    edge_settings = EdgeSettings(receipt_key=RECEIPT_KEY, **{"public_url": url, **(settings or {})})
     ahead_ms = [0]
 
     async def open_publisher() -> Publisher:
         return publisher or MemoryPublisher(log)
 
     stopping = asyncio.Event()
+    # Without a database of the test's own: one that is away.
+    away = await asyncpg.create_pool("postgresql://nobody@127.0.0.1:1/none", min_size=0, max_size=1)
     async with Source("edge", open_publisher, metrics, patience_s=patience_s) as source:
         door = Door(
             settings=edge_settings,
@@ -178,17 +185,19 @@ async def running_edge(
             source=source,
             blobs=BlobStore.at(str(directory)),
             view=view,
-            database=cast(asyncpg.Pool, database),
+            database=database or away,
             clock=Clock(lambda: int(time.time() * 1000) + ahead_ms[0], time.monotonic),
             limits=RateLimits(
                 rate=edge_settings.requests_per_s, burst=edge_settings.requests_burst, monotonic_s=time.monotonic
             ),
             stopping=stopping,
         )
-        following = asyncio.create_task(view.run(stopping))
-        with socket.create_server(("127.0.0.1", 0)) as listening:
-            url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-            server = Server(Config(create_app(door), log_config=None, lifespan="off"))
+        roster = Roster(door)
+        running = {asyncio.create_task(view.run(stopping)), asyncio.create_task(roster.run(stopping))}
+        with listening:
+            server = Server(
+                Config(create_app(door, roster), log_config=None, lifespan="off", ws_max_size=MESSAGE_BYTES_MAX)
+            )
             server.capture_signals = suppress  # type: ignore[method-assign]
             serving = asyncio.create_task(server.serve([listening]))
             async with httpx.AsyncClient(base_url=url, timeout=WITHIN_S) as http:
@@ -201,4 +210,4 @@ async def running_edge(
                 finally:
                     stopping.set()
                     server.should_exit = True
-                    await asyncio.wait({serving, following}, timeout=WITHIN_S)
+                    await asyncio.wait({serving, *running}, timeout=WITHIN_S)

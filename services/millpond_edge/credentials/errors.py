@@ -46,6 +46,7 @@ class RateExceeded(Refusal):
 
     def __init__(self, *, rate: float, burst: int, wait_s: int) -> None:
         super().__init__(rate=rate, burst=burst, wait_s=wait_s)
+        self.wait_s = wait_s
         self.headers = {"retry-after": str(wait_s)}  # type: ignore[misc]  # of this very refusal
 
 

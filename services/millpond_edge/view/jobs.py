@@ -54,6 +54,8 @@ class Jobs:
         self._asked: dict[str, JobRequested] = {}
         self._noted: dict[str, JobRequested] = {}
         self._open: dict[str, JobAssigned] = {}
+        # The same by device: thousands of agents may come back at once.
+        self._open_of: dict[str, dict[str, JobAssigned]] = {}
         self._changes: dict[str, list[Change]] = {}
 
     def apply(self, received: Received) -> None:
@@ -89,11 +91,18 @@ class Jobs:
 
     def open_assignments(self, device: str) -> tuple[JobAssigned, ...]:
         """The attempts that are this device's now."""
-        return tuple(assigned for assigned in self._open.values() if assigned.device == device)
+        return tuple(self._open_of.get(device, {}).values())
 
     def open_assignment(self, job: str) -> JobAssigned | None:
         """The attempt under way, if there is one."""
         return self._open.get(job)
+
+    def is_over(self, job: str, attempt: int) -> bool:
+        """Whether the attempt is known to have been closed; one that isn't known (yet) is not."""
+        known, under_way = self._jobs.get(job), self._open.get(job)
+        if known is None or known.attempts < attempt:
+            return False
+        return under_way is None or under_way.attempt > attempt
 
     def _after(self, event: object) -> Job | None:
         """The job behind an event of the scheduler; None if it says nothing about a known job."""
@@ -103,22 +112,30 @@ class Jobs:
             case JobRefused(job=job, gateway=gateway, request_id=request_id, reason=reason, sentence=sentence):
                 return Job(job, gateway, request_id, "refused", reason=reason, sentence=sentence)
             case JobAssigned(job=job, attempt=attempt) if job in self._jobs:
-                self._open[job] = event
+                self._end_attempt(job)
+                self._open[job] = self._open_of.setdefault(event.device, {})[job] = event
                 return replace(self._jobs[job], state="assigned", attempts=attempt)
             case AttemptClosed(job=job) if job in self._jobs:
                 return self._closed(event)
             case JobFinished(job=job, outputs=outputs) if job in self._jobs:
-                self._open.pop(job, None)
+                self._end_attempt(job)
                 return replace(self._jobs[job], state="finished", outputs=outputs, reason=None, sentence=None)
             case JobGivenUp(job=job, reason=reason, sentence=sentence) if job in self._jobs:
-                self._open.pop(job, None)
+                self._end_attempt(job)
                 return replace(self._jobs[job], state="given_up", reason=reason, sentence=sentence)
         return None
 
     def _closed(self, event: AttemptClosed) -> Job:
         job, under_way = self._jobs[event.job], self._open.get(event.job)
         if under_way is not None and under_way.attempt == event.attempt:
-            del self._open[event.job]
+            self._end_attempt(event.job)
         if event.outcome == "kept" or job.state != "assigned":
             return job
         return replace(job, state="accepted", reason=event.reason, sentence=event.sentence)
+
+    def _end_attempt(self, job: str) -> None:
+        """None is under way any more."""
+        if (ended := self._open.pop(job, None)) is not None:
+            del self._open_of[ended.device][job]
+            if not self._open_of[ended.device]:
+                del self._open_of[ended.device]
