@@ -79,11 +79,16 @@ class Timer:
 
 @dataclass(frozen=True, slots=True)
 class Decision(Generic[State]):
-    """What rules say to one input: the state from now on, what is published, when to wake."""
+    """What rules say to one input: the state from now on, what is published, when to wake.
+
+    ``refusal``: why what somebody signed is not carried out, for a person. It is set aside as a dead letter, as the
+    library's own commands are; for refusals that readers must act on, publish an event instead.
+    """
 
     state: State
     events: tuple[Outgoing, ...] = ()
     timers: tuple[Timer, ...] = ()
+    refusal: str | None = None
 
 
 Decide = Callable[[State, Input], Decision[State]]
