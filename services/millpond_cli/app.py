@@ -33,6 +33,7 @@ COMMANDS: Final = {
         "Send a video through the pool: into segments, to the GPUs, and joined into playable files.",
     ),
     "agent": Lazy("millpond_agent.commands:agent", "Lend this machine's GPUs to a pool."),
+    "receipt": Lazy("millpond_cli.receipt:receipt", "What the pool has countersigned."),
     "delegate": Lazy(
         "millpond_cli.delegate:delegate",
         "Print a delegation for a device, signed by the wallet: `millpond agent join URL --delegation FILE` takes it.",

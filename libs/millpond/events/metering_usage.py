@@ -12,7 +12,11 @@ from millpond.events.fields import Address, Hash32
 from millpond.events.ids import Attempt, GatewayId, Reason, Sentence, Uuid
 from millpond.events.scheduler_assignments import AgreedPrice
 
-Units = Annotated[int, Field(strict=True, ge=0, le=2**63 - 1)]
+# What a database's bigint holds; nobody encodes as many pixels in a lifetime.
+UNITS_MAX = 2**63 - 1
+# A line's receipt until it is countersigned: nobody's signature.
+UNSIGNED = "0x" + "00" * 64
+Units = Annotated[int, Field(strict=True, ge=0, le=UNITS_MAX)]
 Offset = Annotated[int, Field(strict=True, ge=0)]
 
 
