@@ -1,0 +1,113 @@
+"""Who is in, and what is offered: taken up as the registry and rewards say it. Nothing is published here."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from millpond.events.event import Event
+from millpond.events.pool_terms import TermsPublished
+from millpond.events.registry_gateways import GatewayAdmitted, GatewaySuspended
+from millpond.events.registry_gpus import (
+    GpuDraining,
+    GpuGone,
+    GpuOnline,
+    GpuRefused,
+    GpuSuspect,
+    LivenessPaused,
+    LivenessResumed,
+)
+from millpond.events.registry_members import (
+    ContributorAdmitted,
+    ContributorDraining,
+    ContributorLeft,
+    ContributorSuspended,
+    DeviceRegistered,
+    DeviceRemoved,
+)
+from millpond.events.rewards_epochs import EpochClosing
+from millpond.terms.terms import Terms
+from millpond_scheduler.rules.board import Board
+from millpond_scheduler.rules.facts import Device, Gpu, Offer, milliseconds
+
+
+def take_up(board: Board, event: Event) -> None:
+    """What was said about the pool's members, GPUs, gateways, terms and epochs; all else is passed over."""
+    match event:
+        case GpuOnline() | GpuSuspect() | GpuDraining() | GpuGone() | GpuRefused():
+            _gpu(board, event)
+        case LivenessPaused():
+            _pause(board, paused=True)
+        case LivenessResumed():
+            _pause(board, paused=False)
+            _forgive(board, milliseconds(event.as_of))
+        case DeviceRegistered() | DeviceRemoved():
+            _device(board, event)
+        case ContributorAdmitted() | ContributorSuspended() | ContributorDraining() | ContributorLeft():
+            _contributor(board, event)
+        case GatewayAdmitted() | GatewaySuspended():
+            board.gateways[event.gateway] = isinstance(event, GatewayAdmitted)
+            board.changes.gateways.add(event.gateway)
+        case TermsPublished():
+            terms = Terms.model_validate_json(event.document)
+            board.offers[event.terms_hash] = Offer(event.version, event.effective_from_epoch, event.terms_hash, terms)
+            board.changes.offers.add(event.terms_hash)
+        case EpochClosing():
+            # From the tick at which an epoch closes the next one runs.
+            board.counts.epoch = max(board.counts.epoch, event.epoch + 1)
+            board.changes.counts = True
+
+
+def _gpu(board: Board, event: GpuOnline | GpuSuspect | GpuDraining | GpuGone | GpuRefused) -> None:
+    match event:
+        case GpuOnline(hardware=hardware):
+            gpu = Gpu(
+                event.gpu, hardware.hardware_id, event.device, event.contributor, hardware.slots, hardware.workloads
+            )
+            board.put_gpu(gpu)
+        case GpuSuspect() | GpuDraining() if event.gpu in board.gpus:
+            board.put_gpu(replace(board.gpus[event.gpu], online=False))
+        case GpuGone() | GpuRefused():
+            if event.gpu in board.gpus:
+                board.drop_gpu(board.gpus[event.gpu])
+            # Its attempts are lost at the next tick, that is when its last words have been read, should there be any.
+            for job in sorted(board.running.get(event.gpu, ())):
+                board.put_attempt(replace(board.attempts[job], gone=True))
+
+
+def _pause(board: Board, *, paused: bool) -> None:
+    board.counts.paused = paused
+    board.changes.counts = True
+
+
+def _forgive(board: Board, as_of_ms: int) -> None:
+    """Silence counts from now on: every open attempt has a lease as if it had just shown a sign of life."""
+    for attempt in list(board.attempts.values()):
+        until_ms = min(as_of_ms + attempt.lease_ms, board.jobs[attempt.job].deadline_ms)
+        board.put_attempt(replace(attempt, lease_until_ms=max(attempt.lease_until_ms, until_ms)))
+
+
+def _device(board: Board, event: DeviceRegistered | DeviceRemoved) -> None:
+    known = board.devices.get(event.device)
+    if isinstance(event, DeviceRegistered):
+        board.devices[event.device] = Device(event.contributor, event.delegation, milliseconds(event.expires_at))
+    elif known is None or known.contributor != event.contributor:
+        # A device that has gone over to another contributor is no longer its old one's to lose.
+        return
+    else:
+        del board.devices[event.device]
+    board.changes.devices.add(event.device)
+    for gpu in sorted(board.gpus_of.get(event.device, ())):
+        board.rerank(gpu)
+
+
+def _contributor(
+    board: Board, event: ContributorAdmitted | ContributorSuspended | ContributorDraining | ContributorLeft
+) -> None:
+    barred = isinstance(event, ContributorSuspended | ContributorDraining)
+    if barred == (event.contributor in board.barred):
+        return
+    # Who has left has no devices any more, and comes back in by an admission.
+    (board.barred.add if barred else board.barred.discard)(event.contributor)
+    board.changes.barred.add(event.contributor)
+    for gpu in [gpu.id for gpu in board.gpus.values() if gpu.contributor == event.contributor]:
+        board.rerank(gpu)

@@ -1,0 +1,158 @@
+"""The board on PostgreSQL: read whole on taking over; after that only what has changed is written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib.resources import files
+from typing import Any, Final
+
+import asyncpg
+
+from millpond.events.gateway_jobs import JobRequested
+from millpond.events.topic import Topic
+from millpond.terms.terms import Terms, canonical
+from millpond.workloads.transcode import TranscodeSpec
+from millpond_scheduler.rules import Board
+from millpond_scheduler.rules.board import Changes, Counts
+from millpond_scheduler.rules.facts import Asked, Attempt, Device, Gpu, Job, Offer, Standing, Tried
+
+# What has changed is taken out and put in anew: two statements a table, however many rows.
+TAKE_OUT: Final = {
+    "jobs": "DELETE FROM jobs WHERE job = ANY($1)",
+    "attempts": "DELETE FROM attempts WHERE job = ANY($1)",
+    "asked": "DELETE FROM asked WHERE job = ANY($1)",
+    "gpus": "DELETE FROM gpus WHERE gpu = ANY($1)",
+    "standings": "DELETE FROM standings WHERE gpu = ANY($1)",
+    "devices": "DELETE FROM devices WHERE device = ANY($1)",
+    "gateways": "DELETE FROM gateways WHERE gateway = ANY($1)",
+    "barred": "DELETE FROM barred WHERE contributor = ANY($1)",
+    "offers": "DELETE FROM offers WHERE terms_hash = ANY($1)",
+}
+
+PUT_COUNTS: Final = """
+    INSERT INTO counts (accepted, assigned, ticked_ms, epoch, paused) VALUES ($1, $2, $3, $4, $5)
+    ON CONFLICT (only_row) DO UPDATE SET accepted = excluded.accepted, assigned = excluded.assigned,
+        ticked_ms = excluded.ticked_ms, epoch = excluded.epoch, paused = excluded.paused
+"""
+
+# The library's own table in the same schema: how far each input has been read is stored once, there.
+GET_POSITIONS: Final = "SELECT topic, partition, next_offset FROM positions"
+
+Row = tuple[Any, ...]
+
+
+class BoardStore:
+    """See ``millpond.stream.service.StateStore``. ``reads``: whose positions the board knows."""
+
+    def __init__(self, reads: Sequence[Topic]) -> None:
+        self._reads = reads
+
+    @property
+    def schema(self) -> str:
+        return files("millpond_scheduler").joinpath("schema.sql").read_text()
+
+    async def load(self, connection: asyncpg.Connection, keys: Sequence[str] | None) -> Board:
+        board = Board()
+        for row in await connection.fetch("SELECT * FROM jobs"):
+            board.jobs[row["job"]] = _job(row)
+        for row in await connection.fetch("SELECT * FROM attempts"):
+            board.attempts[row["job"]] = Attempt(*row)
+        for row in await connection.fetch("SELECT * FROM asked"):
+            request = JobRequested.model_validate_json(row["request"])
+            board.asked[row["job"]] = Asked(request, row["partition"], row["stamp_ms"])
+        for gpu, hardware_id, device, contributor, slots, workloads, online in await connection.fetch(
+            "SELECT * FROM gpus"
+        ):
+            board.gpus[gpu] = Gpu(gpu, hardware_id, device, contributor, slots, tuple(workloads), online)
+        for gpu, *standing in await connection.fetch("SELECT * FROM standings"):
+            board.standings[gpu] = Standing(*standing)
+        for device, *facts in await connection.fetch("SELECT * FROM devices"):
+            board.devices[device] = Device(*facts)
+        board.gateways = dict(map(tuple, await connection.fetch("SELECT gateway, admitted FROM gateways")))
+        board.barred = {row["contributor"] for row in await connection.fetch("SELECT contributor FROM barred")}
+        for hash_, version, epoch, document in await connection.fetch("SELECT * FROM offers"):
+            board.offers[hash_] = Offer(version, epoch, hash_, Terms.model_validate_json(document))
+        counts = await connection.fetchrow("SELECT accepted, assigned, ticked_ms, epoch, paused FROM counts")
+        board.counts = Counts() if counts is None else Counts(*counts)
+        board.read = await self._positions(connection)
+        board.index()
+        return board
+
+    async def save(self, connection: asyncpg.Connection, before: Board, after: Board) -> None:
+        changes, after.changes = after.changes, Changes()
+        for table, (ids, rows_of) in _tables(after, changes).items():
+            if ids:
+                await connection.execute(TAKE_OUT[table], list(ids))
+                await connection.copy_records_to_table(table, records=list(rows_of(sorted(ids))))
+        if changes.counts:
+            counts = after.counts
+            await connection.execute(
+                PUT_COUNTS, counts.accepted, counts.assigned, counts.ticked_ms, counts.epoch, counts.paused
+            )
+
+    async def _positions(self, connection: asyncpg.Connection) -> dict[str, list[int]]:
+        read = {topic.name: [0] * topic.partitions for topic in self._reads}
+        for topic, partition, next_offset in await connection.fetch(GET_POSITIONS):
+            if topic in read:
+                read[topic][partition] = next_offset
+        return read
+
+
+def _job(row: asyncpg.Record) -> Job:
+    return Job(
+        row["job"],
+        row["partition"],
+        row["gateway"],
+        TranscodeSpec.model_validate_json(row["spec"]),
+        row["terms_hash"],
+        row["deadline_ms"],
+        row["accepted_order"],
+        tuple(Tried(*each) for each in json.loads(row["tried"])),
+    )
+
+
+def _tables(board: Board, changes: Changes) -> Mapping[str, tuple[set[str], Callable[[Iterable[str]], Iterable[Row]]]]:
+    """Of each table: what has changed, and the rows of those that are still there, in the order of the columns."""
+
+    def jobs(ids: Iterable[str]) -> Iterable[Row]:
+        for job in (board.jobs[id_] for id_ in ids if id_ in board.jobs):
+            tried = json.dumps([[each.gpu, each.contributor, each.reason] for each in job.tried])
+            spec = job.spec.model_dump_json()
+            yield job.id, job.partition, job.gateway, spec, job.terms_hash, job.deadline_ms, job.order, tried
+
+    def attempts(ids: Iterable[str]) -> Iterable[Row]:
+        for a in (board.attempts[id_] for id_ in ids if id_ in board.attempts):
+            yield a.job, a.number, a.lease, a.gpu, a.device, a.contributor, a.lease_ms, a.lease_until_ms, a.gone
+
+    def asked(ids: Iterable[str]) -> Iterable[Row]:
+        for each in (board.asked[id_] for id_ in ids if id_ in board.asked):
+            yield each.request.job, each.request.model_dump_json(), each.partition, each.stamp_ms
+
+    def gpus(ids: Iterable[str]) -> Iterable[Row]:
+        for g in (board.gpus[id_] for id_ in ids if id_ in board.gpus):
+            yield g.id, g.hardware_id, g.device, g.contributor, g.slots, list(g.workloads), g.online
+
+    def standings(ids: Iterable[str]) -> Iterable[Row]:
+        for id_, s in ((id_, board.standings[id_]) for id_ in ids if id_ in board.standings):
+            yield id_, s.last_assigned, s.failures, s.rests_until_ms
+
+    def devices(ids: Iterable[str]) -> Iterable[Row]:
+        for id_, d in ((id_, board.devices[id_]) for id_ in ids if id_ in board.devices):
+            yield id_, d.contributor, d.delegation, d.expires_ms
+
+    def offers(ids: Iterable[str]) -> Iterable[Row]:
+        for o in (board.offers[id_] for id_ in ids):
+            yield o.hash, o.version, o.effective_from_epoch, canonical(o.terms)
+
+    return {
+        "jobs": (changes.jobs, jobs),
+        "attempts": (changes.attempts, attempts),
+        "asked": (changes.asked, asked),
+        "gpus": (changes.gpus, gpus),
+        "standings": (changes.standings, standings),
+        "devices": (changes.devices, devices),
+        "gateways": (changes.gateways, lambda ids: ((id_, board.gateways[id_]) for id_ in ids)),
+        "barred": (changes.barred, lambda ids: ((id_,) for id_ in ids if id_ in board.barred)),
+        "offers": (changes.offers, offers),
+    }
