@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
 from millpond.events.event import Event
 from millpond.events.topic import Topic
-from millpond.stream.record import Place
+from millpond.stream.record import Place, Record
 
 State = TypeVar("State")
 
@@ -20,7 +20,7 @@ class Received:
 
     ``place`` and ``offset`` say where it stands (for a readmitted record: its new place). ``stamp_ms`` is the writer's
     time in Unix milliseconds; for what edge carries, the time of arrival. ``value`` is the event's bytes, verbatim.
-    ``finding`` is what ``observe`` found out about it before the transaction, or None.
+    ``finding`` is what ``observe`` found out about it before the transaction, or None. ``record``: as it stood on the log.
     """
 
     topic: str
@@ -31,6 +31,7 @@ class Received:
     stamp_ms: int
     value: bytes
     finding: object = None
+    record: Record | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -178,7 +178,16 @@ def decode(topic: Topic, record: Record) -> Received | Poison:
         return Poison(
             reason, f"{event_type}: {'.'.join(map(str, first['loc']))} {first['msg']} ({cause.error_count()} in all)."
         )
-    return Received(topic.name, record.place, record.offset, key, event, record.timestamp_ms, record.value)
+    return Received(
+        topic.name,
+        record.place,
+        record.offset,
+        key,
+        event,
+        record.timestamp_ms,
+        record.value,
+        record=record,
+    )
 
 
 ParsedHeaders = Mapping[str, bytes | None]
