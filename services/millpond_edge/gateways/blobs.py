@@ -1,4 +1,4 @@
-"""``/blobs``: bytes in and out by their hash. Gateways with their key, devices with their signature."""
+"""``/blobs``: bytes in and out by their hash. Gateways with their key, devices with their signature, for their jobs."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Request, Response
 from fastapi.responses import StreamingResponse
-from starlette.requests import ClientDisconnect, HTTPConnection
+from starlette.requests import ClientDisconnect
 
 from millpond.blobs import BlobMissing, HashDiffers
 from millpond.blobs import BlobTooLarge as TooManyBytes
 from millpond.workloads.blob import BLOB_BYTES_MAX
-from millpond_edge.credentials.devices import SCHEME, require_working, signing_device
-from millpond_edge.credentials.gateways import admitted_gateway
 from millpond_edge.door import OpenDoor
+from millpond_edge.gateways.blob_rights import may_get, may_put
 from millpond_edge.gateways.bodies import BlobStored, ErrorShown
 from millpond_edge.gateways.errors import BlobTooLarge, BodyBrokeOff, HashMismatch, NoSuchBlob
 
@@ -29,20 +28,12 @@ BlobHash = Annotated[
 router = APIRouter(prefix="/blobs", tags=["blobs"], responses=REFUSALS)
 
 
-def gateway_or_device(connection: HTTPConnection, door: OpenDoor) -> str:
-    """Who asks; raises what is raised for that kind of credential."""
-    scheme, _, _ = connection.headers.get("authorization", "").partition(" ")
-    if scheme == SCHEME:
-        return require_working(door, signing_device(connection, door))
-    return admitted_gateway(connection, door)
-
-
 @router.put(
     "/{hash}",
     status_code=201,
     responses={200: {"model": BlobStored, "description": "It was there."}},
     openapi_extra={"requestBody": {"required": True, **BINARY}},
-    dependencies=[Depends(gateway_or_device)],
+    dependencies=[Depends(may_put)],
 )
 async def put_blob(hash: BlobHash, request: Request, response: Response, door: OpenDoor) -> BlobStored:
     """Stores the body, if its SHA-256 is what the path says and it is no larger than a blob may be."""
@@ -67,10 +58,10 @@ async def put_blob(hash: BlobHash, request: Request, response: Response, door: O
     "/{hash}",
     response_class=StreamingResponse,
     responses={200: {**BINARY, "description": "The bytes."}},
-    dependencies=[Depends(gateway_or_device)],
+    dependencies=[Depends(may_get)],
 )
 async def get_blob(hash: BlobHash, door: OpenDoor) -> StreamingResponse:
-    """The bytes. Who knows a blob's hash knows what it is: any admitted gateway and working device may fetch it."""
+    """The bytes: to a gateway that knows the hash, and so what it is; to a device that has a job with this input."""
     try:
         blob = await door.blobs.open(hash)
     except BlobMissing as missing:

@@ -67,3 +67,21 @@ class BodyBrokeOff(Refusal):
 
     status = 400
     reason = "body-broke-off"
+
+
+class NotItsInput(Refusal):
+    """The blob {hash} is not the input of a job that is assigned to the device {device} now.
+    Fetch an input while its attempt is open; a closed attempt's is no longer needed.
+    """
+
+    status = 403
+    reason = "not-its-input"
+
+
+class NothingAssigned(Refusal):
+    """No job is assigned to the device {device} now, so there are no outputs to be stored.
+    Store outputs while their attempt is open.
+    """
+
+    status = 403
+    reason = "nothing-assigned"

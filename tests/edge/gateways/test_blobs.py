@@ -11,11 +11,18 @@ import httpx
 import pytest
 
 from edge.pool import RunningEdge, device_authorization
+from edge.work import accept, assign, close
 from millpond.identity import DeviceKey
+from millpond_edge.gateways import blob_rights
 from millpond_edge.gateways import blobs as module
 
 CONTENT = bytes(range(256)) * 30_000
 DEVICE = DeviceKey(b"d" * 32)
+
+
+@pytest.fixture(autouse=True)
+def lag(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blob_rights, "LAG_S", 0.5)
 
 
 def path_of(content: bytes) -> str:
@@ -24,6 +31,10 @@ def path_of(content: bytes) -> str:
 
 def files(edge: RunningEdge) -> list[Path]:
     return [path for path in edge.blob_directory.rglob("*") if path.is_file()]
+
+
+def signed(method: str, path: str) -> dict[str, str]:
+    return {"authorization": device_authorization(DEVICE, method, path)}
 
 
 async def chunked(content: bytes) -> AsyncIterator[bytes]:
@@ -44,14 +55,44 @@ async def test_a_blob_goes_in_and_comes_out(edge: RunningEdge, whole: bool) -> N
     assert (got.status_code, got.content, got.headers["content-length"]) == (200, CONTENT, str(len(CONTENT)))
 
 
-async def test_a_working_device_may_do_the_same(edge: RunningEdge) -> None:
+async def test_a_device_fetches_the_input_of_its_job_and_stores_outputs_while_its_attempt_is_open(
+    edge: RunningEdge,
+) -> None:
     edge.log.register(DEVICE.device)
+    gateway, path, output = await edge.gateway(), path_of(CONTENT), path_of(b"output")
+    await edge.http.put(path, content=CONTENT, headers=gateway)
+    assigned = assign(edge.log, accept(edge.log), DEVICE.device, source=path.removeprefix("/blobs/"))
     await edge.settled()
-    path = path_of(CONTENT)
-    put = {"authorization": device_authorization(DEVICE, "PUT", path)}
-    assert (await edge.http.put(path, content=CONTENT, headers=put)).status_code == 201
-    got = await edge.http.get(path, headers={"authorization": device_authorization(DEVICE, "GET", path)})
-    assert got.content == CONTENT
+    assert (await edge.http.put(output, content=b"output", headers=signed("PUT", output))).status_code == 201
+    assert (await edge.http.get(path, headers=signed("GET", path))).content == CONTENT
+    close(edge.log, assigned, lost=True)
+    await edge.settled()
+    refused = await edge.http.get(path, headers=signed("GET", path))
+    assert (refused.status_code, refused.json()["error"]["reason"]) == (403, "not-its-input")
+    later = path_of(b"later")
+    refused = await edge.http.put(later, content=b"later", headers=signed("PUT", later))
+    assert (refused.status_code, refused.json()["error"]["reason"]) == (403, "nothing-assigned")
+    assert len(files(edge)) == 2
+
+
+async def test_a_device_that_works_fetches_nothing_but_its_inputs(edge: RunningEdge) -> None:
+    edge.log.register(DEVICE.device)
+    gateway, path = await edge.gateway(), path_of(CONTENT)
+    await edge.http.put(path, content=CONTENT, headers=gateway)
+    assign(edge.log, accept(edge.log), DEVICE.device)
+    await edge.settled()
+    refused = await edge.http.get(path, headers=signed("GET", path))
+    assert (refused.status_code, refused.json()["error"]["reason"]) == (403, "not-its-input")
+
+
+async def test_an_edge_that_has_read_less_than_another_does_not_turn_a_device_away(edge: RunningEdge) -> None:
+    edge.log.register(DEVICE.device)
+    gateway, path = await edge.gateway(), path_of(CONTENT)
+    await edge.http.put(path, content=CONTENT, headers=gateway)
+    fetching = asyncio.create_task(edge.http.get(path, headers=signed("GET", path)))
+    await asyncio.sleep(0.1)
+    assign(edge.log, accept(edge.log), DEVICE.device, source=path.removeprefix("/blobs/"))
+    assert (await fetching).content == CONTENT
 
 
 async def test_other_bytes_than_the_path_says_leave_nothing(edge: RunningEdge) -> None:
