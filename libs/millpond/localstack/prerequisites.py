@@ -13,6 +13,7 @@ from millpond.errors import MillpondError
 PACKAGES = {
     "java": ("openjdk-17-jre-headless", "openjdk@17"),
     "mvn": ("maven", "maven"),
+    "node": ("nodejs", "node"),
     "npm": ("npm", "node"),
     "postgres": ("postgresql", "postgresql@17"),
 }

@@ -1,4 +1,4 @@
-"""Kafka's jars and the anvil binary: downloaded once, kept by the hash of the file that pins them."""
+"""Kafka's jars, the anvil binary, the Solidity compiler: downloaded once, kept by the hash of the file that pins them."""
 
 from __future__ import annotations
 
@@ -52,12 +52,13 @@ class Tools:
         if (platform.system(), platform.machine()) != PINNED_ANVIL_PLATFORM:
             require(["anvil"])
             return Path(shutil.which("anvil") or "anvil")
-        lock = PINS / "anvil" / "package-lock.json"
-        modules = self._place("anvil", lock)
-        if not modules.exists():
-            command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-            self._install("anvil", modules, [PINS / "anvil" / "package.json", lock], command)
+        modules = self._node_modules("anvil")
         return next(modules.glob("node_modules/@foundry-rs/anvil-*/bin/anvil"))
+
+    def solidity_compiler(self) -> Path:
+        """A program for ``node``; ``--standard-json`` reads what to compile from its input."""
+        require(["node"])
+        return self._node_modules("solc") / "node_modules" / "solc" / "solc.js"
 
     def missing_programs(self, component: str) -> list[str]:
         """Programs that installing the component's tool needs; none once it is installed."""
@@ -68,6 +69,14 @@ class Tools:
         if component == "anvil" and not self._place("anvil", PINS / "anvil" / "package-lock.json").exists():
             return ["npm"]
         return []
+
+    def _node_modules(self, tool: str) -> Path:
+        lock = PINS / tool / "package-lock.json"
+        place = self._place(tool, lock)
+        if not place.exists():
+            command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+            self._install(tool, place, [PINS / tool / "package.json", lock], command)
+        return place
 
     def _place(self, tool: str, pin: Path) -> Path:
         return self.directory / f"{tool}-{hashlib.sha256(pin.read_bytes()).hexdigest()[:12]}"
