@@ -125,7 +125,7 @@ class EpochClosed(Event):
 
     ``root``: an RFC 6962 tree over the roots of ``lines`` (per partition of metering.usage, over its lines' bytes) and
     then of ``statements`` (over their bytes, by ``index``). ``work_carried``: there was no income, so the work counts in
-    the next epoch.
+    the next epoch. ``payable_from``: the end of the challenge window.
     """
 
     epoch: Epoch
@@ -140,6 +140,7 @@ class EpochClosed(Event):
     root: Hash32
     previous_root: Hash32
     as_of: Instant
+    payable_from: Instant
 
 
 class Checkpoint(Event):
