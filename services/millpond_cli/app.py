@@ -23,6 +23,9 @@ COMMANDS: Final = {
         "millpond_cli.recovery:rebuild",
         "Make a service's database anew from what it has published; the old one is renamed and kept.",
     ),
+    "terms": Lazy("millpond_cli.terms:terms", "What the pool offers, version by version."),
+    "gateway": Lazy("millpond_cli.members:gateway", "Who may send jobs."),
+    "contributor": Lazy("millpond_cli.members:contributor", "Who may lend GPUs."),
     "deadletters": Lazy("millpond_cli.deadletters:deadletters", "Records that a service could not decide."),
     "database": Lazy("millpond_cli.database:database", "A role and a schema for each service."),
     "generate": Lazy(

@@ -11,17 +11,14 @@ from typing import Final
 
 from millpond.errors import MillpondError
 from millpond.events.deadletters import DeadLetterEvent
-from millpond.events.envelope import Envelope, encode
-from millpond.events.operator_commands import OperatorCommanded, command_item
-from millpond.events.topics import OPERATOR_COMMANDS
-from millpond.identity import Domain, PrivateKey, SignedAction, sign_action
+from millpond.events.operator_commands import OperatorCommanded
+from millpond.identity import Domain, PrivateKey, sign_action
 from millpond.settings import KafkaSettings
 from millpond.stream.feed import LogAway
 from millpond.stream.kafka.log import KafkaLog
-from millpond.stream.kafka.publisher import KafkaPublisher
-from millpond.stream.log import LogEndsBefore, Outbound, RecordsExpired, SendFailed
-from millpond.stream.outlet import ce_time, partition_of
-from millpond.stream.record import ITEM, Place, Record, content_hash
+from millpond.stream.log import LogEndsBefore, RecordsExpired, SendFailed
+from millpond.stream.record import Place, Record, content_hash
+from millpond_cli.commanding import commanded, publish_command
 from millpond_cli.kafka_topics import CLUSTER_SECONDS_MAX, KafkaAway
 from millpond_cli.letters import CommandName, Letter, Standing, answer_to, fold_letters, next_nonce, order
 
@@ -30,10 +27,6 @@ ANSWER_LOOK_S: Final = 0.25
 
 class NoDeadLetters(MillpondError):
     """There is no topic {topic} on {servers}: no service {service!r} has run there. `millpond topics list` names them."""
-
-
-class NoCommandsTopic(MillpondError):
-    """There is no topic {topic} on {servers}, so no service can read the command. Run: millpond topics apply"""
 
 
 class NoSuchLetter(MillpondError):
@@ -111,23 +104,10 @@ class Letters:
         seen = await self._ends(service)
         now_ms = time.time_ns() // 1_000_000
         action = order(name, letter, reason=reason, nonce=next_nonce(records, signer=signer, now_ms=now_ms))
-        command = _commanded(sign_action(action, domain=domain, private_key=key))
-        place, offset = await self._publish(service, command, now_ms)
+        command = commanded(sign_action(action, domain=domain, private_key=key))
+        place, offset = await publish_command(self._settings, service, command, now_ms)
         answer = await self._answer(service, command, (place, offset), seen, wait_s)
         return Ordered(command, Standing(*place, offset), answer)
-
-    async def _publish(self, service: str, command: OperatorCommanded, now_ms: int) -> tuple[Place, int]:
-        topic = OPERATOR_COMMANDS.name
-        count = (await self._log.partitions([topic]))[topic]
-        if not count:
-            raise NoCommandsTopic(topic=topic, servers=self._settings.bootstrap_servers)
-        place = Place(topic, partition_of(service.encode(), count))
-        publisher = await KafkaPublisher.open(self._settings.client_options())
-        try:
-            next_offset = await (await publisher.send(place, [_outbound(service, command, now_ms)]))
-        finally:
-            await publisher.close()
-        return place, next_offset - 1
 
     async def _answer(
         self,
@@ -177,19 +157,6 @@ async def letters_on(settings: KafkaSettings, *, seconds_max: float = CLUSTER_SE
 def _topic(service: str) -> str:
     # Of any service, also of one that is newer than this command: so not looked up in the table.
     return f"{service}.deadletters.v1"
-
-
-def _commanded(signed: SignedAction) -> OperatorCommanded:
-    return OperatorCommanded(
-        signer=signed.signer, action=signed.action, message=dict(signed.message), signature=signed.signature
-    )
-
-
-def _outbound(service: str, command: OperatorCommanded, now_ms: int) -> Outbound:
-    item = command_item(service, command)
-    envelope = Envelope(id=item, type=OperatorCommanded.type_name, source="/millpond/operator", time=ce_time(now_ms))
-    headers = (*encode(envelope), (ITEM, item.encode()))
-    return Outbound(service.encode(), command.to_bytes(), headers, now_ms)
 
 
 def _nothing_to_order(name: CommandName, service: str, letter: Letter) -> NothingToOrder:

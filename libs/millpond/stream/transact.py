@@ -7,8 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Generic
 
 from millpond.errors import MillpondError
-from millpond.events.deadletters import ReAdmitted
-from millpond.stream.command_desk import CONFLICT_SENTENCE, Announcement, CommandDesk, Handled, original_record
+from millpond.stream.command_desk import CONFLICT_SENTENCE, Announcement, CommandDesk, Handled
 from millpond.stream.database import Database, DeadLetter, Lease, Move, OutboxRow, Transaction
 from millpond.stream.decision import Conclude, Input, Received, State, Tick, Timer
 from millpond.stream.outlet import Outlet, shared_headers, under
@@ -68,7 +67,7 @@ class _Folded(Generic[State]):
     state: State
     rows: list[OutboxRow]
     timers: dict[Place, list[Timer]]
-    refusals: list[tuple[Received, str]] = field(default_factory=list)
+    refusals: list[tuple[DeadLetter, str]] = field(default_factory=list)
 
 
 @dataclass
@@ -104,7 +103,7 @@ class Transactor(Generic[State]):
             read = {move.place: move.after.next_offset for move in moves}
             headers = shared_headers(read, batch.trace)
             sorted_ = await self._inputs(transaction, batch)
-            state, rows = await self._decide(transaction, batch.plans, sorted_, memory, headers)
+            state, rows = await self._decide(transaction, sorted_, memory, headers)
             letters, letter_rows = await self._announced(transaction, batch.plans, sorted_, headers)
             rows = [*rows, *letter_rows]
             if len(rows) > 1:
@@ -150,7 +149,7 @@ class Transactor(Generic[State]):
         sorted_.inputs.append((self._service.timer_scope(received.place), received))
 
     async def _decide(
-        self, transaction: Transaction, plans: Sequence[Plan], sorted_: _Sorted, memory: State | None, headers: str
+        self, transaction: Transaction, sorted_: _Sorted, memory: State | None, headers: str
     ) -> tuple[State | None, list[OutboxRow]]:
         inputs = sorted_.inputs
         if not inputs:
@@ -168,7 +167,7 @@ class Transactor(Generic[State]):
         await self._service.store.save(transaction.connection, before, folded.state)
         for scope, timers in folded.timers.items():
             await transaction.set_timers(scope, timers)
-        sorted_.letters += [(_refused(plans, received), sentence) for received, sentence in folded.refusals]
+        sorted_.letters += folded.refusals
         return folded.state, folded.rows
 
     def _take(self, scope: Place, each: Input, folded: _Folded[State], headers: str) -> None:
@@ -188,8 +187,10 @@ class Transactor(Generic[State]):
             place, offset = (each.place, each.offset) if isinstance(each, Received) else (scope, -1)
             raise RulesFailed(service=self._service.name, place=place, offset=offset, cause=repr(cause)) from cause
         folded.state = decision.state
-        if decision.refusal is not None and isinstance(each, Received):
-            folded.refusals.append((each, decision.refusal))
+        if decision.refusal is not None:
+            assert isinstance(each, Received), "a tick can't be refused"
+            assert each.record is not None
+            folded.refusals.append((dead_letter(each.record, "refused_command", "aside"), decision.refusal))
         if decision.timers:
             folded.timers.setdefault(scope, []).extend(decision.timers)
 
@@ -209,16 +210,3 @@ class Transactor(Generic[State]):
         topic = self._service.dead_letters
         rows = [self._outlet.raw_row(topic, *announcement, headers) for announcement in announcements]
         return tuple(letter for letter, _ in new), rows
-
-
-def _refused(plans: Sequence[Plan], received: Received) -> DeadLetter:
-    """The record that the rules refuse; of one that was readmitted, the original."""
-    arrival = next(
-        arrival
-        for plan in plans
-        for arrival in plan.arrivals
-        if (arrival.received.place, arrival.received.offset) == (received.place, received.offset)
-    )
-    event = arrival.received.event
-    record = original_record(event) if isinstance(event, ReAdmitted) else arrival.record
-    return dead_letter(record, "refused_command", "aside")
