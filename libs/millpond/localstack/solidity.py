@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, Final
 
 from millpond.errors import MillpondError
@@ -27,43 +28,57 @@ SETTINGS: Final = {
 
 
 class DoesNotCompile(MillpondError):
-    """The contracts in {folder} don't compile: {problems}"""
+    """The contracts don't compile: {problems}"""
 
 
-def compiled(folder: Path, tools: Tools) -> dict[str, str]:
-    """The text of ``<contract>.json`` by contract, for each contract of the folder that can be deployed."""
-    sources = {path.name: {"content": path.read_text()} for path in sorted(folder.glob("*.sol"))}
-    question = {"language": "Solidity", "sources": sources, "settings": SETTINGS}
-    answer = _ask(json.dumps(question), tools, folder)
-    contracts: dict[str, Mapping[str, Any]] = {}
-    for of_file in answer["contracts"].values():
-        contracts |= of_file
+def compiled(folders: Sequence[Path], tools: Tools) -> dict[Path, str]:
+    """The text of ``<folder>/<contract>.json`` for each contract of the folders that can be deployed. Writes nothing."""
+    # All at once: the compiler takes seconds to start.
+    named = {str(number): folder for number, folder in enumerate(folders)}
+    sources = {
+        f"{number}/{path.name}": {"content": path.read_text()}
+        for number, folder in named.items()
+        for path in sorted(folder.glob("*.sol"))
+    }
+    answer = _ask(json.dumps({"language": "Solidity", "sources": sources, "settings": SETTINGS}), tools)
     return {
-        name: json.dumps({"abi": each["abi"], "bytecode": "0x" + each["evm"]["bytecode"]["object"]}, indent=1) + "\n"
-        for name, each in sorted(contracts.items())
-        if each["evm"]["bytecode"]["object"]
+        named[source.split("/")[0]] / f"{name}.json": _artifact(contract)
+        for source, contracts in answer["contracts"].items()
+        for name, contract in contracts.items()
+        # An interface has no code.
+        if contract["evm"]["bytecode"]["object"]
     }
 
 
-def _ask(question: str, tools: Tools, folder: Path) -> dict[str, Any]:
+def _artifact(contract: Mapping[str, Any]) -> str:
+    return (
+        json.dumps({"abi": contract["abi"], "bytecode": "0x" + contract["evm"]["bytecode"]["object"]}, indent=1) + "\n"
+    )
+
+
+def _ask(question: str, tools: Tools) -> dict[str, Any]:
     command = ["node", str(tools.solidity_compiler()), "--standard-json"]
-    done = subprocess.run(command, input=question, capture_output=True, text=True, timeout=COMPILE_SECONDS_MAX)
-    # The compiler says on some machines what it does before it answers.
-    start = done.stdout.find("{")
+    # To a file: the compiler exits before a pipe has taken all of a long answer.
+    with TemporaryFile("w+") as output:
+        done = subprocess.run(
+            command, input=question, stdout=output, stderr=subprocess.PIPE, text=True, timeout=COMPILE_SECONDS_MAX
+        )
+        output.seek(0)
+        said = output.read()
+    # It says on some machines what it does before it answers.
+    start = said.find("{")
     if done.returncode or start < 0:
-        raise DoesNotCompile(folder=folder, problems=(done.stderr or done.stdout)[-1500:])
-    answer: dict[str, Any] = json.loads(done.stdout[start:])
+        raise DoesNotCompile(problems=(done.stderr or said)[-1500:])
+    answer: dict[str, Any] = json.loads(said[start:])
     # Warnings too: nobody reads them, and in a contract each is worth a look.
     if problems := [each["formattedMessage"] for each in answer.get("errors", ())]:
-        raise DoesNotCompile(folder=folder, problems="\n".join(problems))
+        raise DoesNotCompile(problems="\n".join(problems))
     return answer
 
 
 def main(folders: Sequence[str]) -> int:
-    tools = Tools(default_directory())
-    for folder in map(Path, folders):
-        for name, text in compiled(folder, tools).items():
-            (folder / f"{name}.json").write_text(text)
+    for path, text in compiled([Path(folder) for folder in folders], Tools(default_directory())).items():
+        path.write_text(text)
     return 0
 
 
