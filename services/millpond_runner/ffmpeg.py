@@ -67,7 +67,7 @@ async def run_ffmpeg(
             _hear(process.stdout, told), _beginning_and_end(process.stderr), process.wait()
         )
     except BaseException:
-        # The whole group: the binary may be a script that started another. It is there as long as one of them lives.
+        # The whole group: the binary may be a script that has started another.
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         await process.wait()

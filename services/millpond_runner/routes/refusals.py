@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 import structlog
@@ -12,9 +13,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from millpond.hardware.errors import GpusUnreadable
-from millpond_runner.errors import NoSlot, Refused
+from millpond_runner.errors import NoSlot, Refused, UploadStalled
 
-RETRY_AFTER_S: Final = 1
+# Of a body that stalls nobody waits for the rest.
+HEADERS: Final[Mapping[type[Refused], Mapping[str, str]]] = {
+    NoSlot: {"Retry-After": "1"},
+    UploadStalled: {"Connection": "close"},
+}
 
 log = structlog.get_logger(__name__)
 
@@ -30,8 +35,7 @@ def answer_errors(app: FastAPI) -> None:
 
 async def _refused(_request: Request, error: Exception) -> Response:
     assert isinstance(error, Refused)
-    headers = {"Retry-After": str(RETRY_AFTER_S)} if isinstance(error, NoSlot) else {}
-    return _answer(error.status, error.reason, str(error), headers)
+    return _answer(error.status, error.reason, str(error), HEADERS.get(type(error)))
 
 
 async def _invalid(_request: Request, error: Exception) -> Response:
@@ -48,7 +52,7 @@ async def _gpus_unreadable(_request: Request, error: Exception) -> Response:
 async def _http(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     reason = {404: "no-such-route", 405: "method-not-allowed"}.get(error.status_code, "refused")
-    return _answer(error.status_code, reason, str(error.detail), dict(error.headers or {}))
+    return _answer(error.status_code, reason, str(error.detail), error.headers)
 
 
 async def _nobody_there(_request: Request, _error: Exception) -> Response:
@@ -60,5 +64,5 @@ async def _surprise(request: Request, error: Exception) -> Response:
     return _answer(500, "internal", "Something unexpected happened; it is in the runner's log.")
 
 
-def _answer(status: int, reason: str, sentence: str, headers: dict[str, str] | None = None) -> Response:
+def _answer(status: int, reason: str, sentence: str, headers: Mapping[str, str] | None = None) -> Response:
     return JSONResponse({"detail": {"msg": sentence, "reason": reason}}, status, headers)

@@ -40,7 +40,8 @@ class LinesResponse(StreamingResponse):
     media_type = MEDIA_TYPE
 
     def __init__(self, job: Job, jobs: Jobs) -> None:
-        super().__init__(self._lines())
+        # A job that was cancelled before it had its input: nobody waits for the rest.
+        super().__init__(self._lines(), headers=None if job.received.done() else {"Connection": "close"})
         self._job = job
         self._jobs = jobs
         self._all_said = False
