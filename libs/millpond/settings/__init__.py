@@ -3,6 +3,7 @@
 from typing import Final
 
 from millpond.settings.blobs import BlobSettings
+from millpond.settings.chain import ChainSettings, ChecksumAddress
 from millpond.settings.environment import Settings, Variable, load, unknown_variables, variables
 from millpond.settings.errors import SettingsInvalid
 from millpond.settings.health import HealthSettings
@@ -20,6 +21,7 @@ SETTINGS: Final[tuple[type[Settings], ...]] = (
     PostgresSettings,
     StreamSettings,
     BlobSettings,
+    ChainSettings,
     HealthSettings,
     LogSettings,
     TelemetrySettings,
@@ -28,6 +30,8 @@ SETTINGS: Final[tuple[type[Settings], ...]] = (
 __all__ = [
     "SETTINGS",
     "BlobSettings",
+    "ChainSettings",
+    "ChecksumAddress",
     "HealthSettings",
     "KafkaSettings",
     "LogSettings",
