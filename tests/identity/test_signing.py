@@ -270,7 +270,7 @@ def test_a_stranger_cannot_fill_the_log(signed: SignedAction) -> None:
     for forged in (replace(signed, action="x" * 10**6), replace(signed, signature="x" * 10**6)):
         with pytest.raises(ActionRefused) as refused:
             verify(forged)
-        assert len(str(refused.value)) < 400
+        assert len(str(refused.value)) < 1_000
 
 
 @pytest.mark.parametrize(("last", "nonce"), [(None, 0), (0, 1), (7, 10**18)])

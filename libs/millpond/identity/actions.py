@@ -102,6 +102,14 @@ class SuspendGateway:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CloseEpoch:
+    """End this epoch now. It must be the open one: the same order given twice closes nothing else."""
+
+    epoch: Uint256
+    nonce: Uint256
+
+
+@dataclass(frozen=True, kw_only=True)
 class DelegateDevice:
     """The signer's device may work and claim for him until ``expires_at`` (Unix seconds).
 
@@ -131,7 +139,9 @@ class LeavePool:
 
 # The table: closed, so that a `match` over it can end in assert_never.
 RecordAction = SkipRecord | ReadmitRecord
-OperatorAction = RecordAction | PublishTerms | ApproveContributor | SuspendContributor | AdmitGateway | SuspendGateway
+OperatorAction = (
+    RecordAction | PublishTerms | ApproveContributor | SuspendContributor | AdmitGateway | SuspendGateway | CloseEpoch
+)
 ContributorAction = DelegateDevice | RevokeDevice | LeavePool
 Action = OperatorAction | ContributorAction
 
