@@ -16,7 +16,7 @@ from millpond.events.envelope import CE_TYPE
 from millpond.events.event import Event
 from millpond.events.operator_commands import OperatorCommanded
 from millpond.events.topic import Topic
-from millpond.events.topics import deadletters
+from millpond.events.topics import OPERATOR_COMMANDS, deadletters
 from millpond.identity import Action, Domain, PrivateKey, sign_action
 from millpond.settings import KafkaSettings
 from millpond.stream.feed import LogAway
@@ -76,11 +76,11 @@ async def give(
         raise KafkaAway(servers=settings.bootstrap_servers, cause=cause.facts["cause"]) from cause
 
 
-async def read_topic(settings: KafkaSettings, topic: Topic, partition: int | None = None) -> list[Record]:
+async def read_topic(settings: KafkaSettings, topic: Topic) -> list[Record]:
     """All that stands on a topic now. Raises ``KafkaAway``, ``NoAnswersTopic``."""
     try:
         async with asyncio.timeout(CLUSTER_SECONDS_MAX):
-            return await _Answers(settings, (topic,), partition).read()
+            return await _Tail(settings, [Place(topic.name, n) for n in range(topic.partitions)]).read()
     except TimeoutError as cause:
         raise KafkaAway(servers=settings.bootstrap_servers, cause="no answer in time") from cause
     except LogAway as cause:
@@ -90,49 +90,46 @@ async def read_topic(settings: KafkaSettings, topic: Topic, partition: int | Non
 async def _given(
     settings: KafkaSettings, operator: Operator, order: Order, subject: str, answers: Topic, wait_s: float
 ) -> Given:
-    asked = _Answers(settings, (answers,), partition_of(subject.encode(), answers.partitions))
+    partition = partition_of(subject.encode(), answers.partitions)
+    # A refusal stands on the partition with the number of the command's own.
+    refused_on = partition_of(subject.encode(), OPERATOR_COMMANDS.partitions)
+    tail = _Tail(settings, [Place(answers.name, partition), Place(LETTERS.name, refused_on)])
     now_ms = time.time_ns() // 1_000_000
     # Time, so that two machines of one operator need not talk to each other; the registry's own word, so that a clock
     # that was ahead once doesn't lock its owner out.
-    known = [nonce for event in _events(answers, await asked.read()) if (nonce := _nonce(event, operator.address))]
-    nonce = max(now_ms, *(each + 1 for each in known), 0)
+    known = [_nonce(event, operator.address) for event in _events(answers, await tail.read())]
+    nonce = max(now_ms, *(each + 1 for each in known if each is not None), 0)
     command = commanded(sign_action(order(nonce), domain=operator.domain, private_key=operator.key))
-    refusals = _Answers(settings, (LETTERS,))
-    await refusals.read()
     place, offset = await publish_command(settings, subject, command, now_ms)
     deadline_s = time.monotonic() + wait_s
     while True:
-        events = _events(answers, await asked.read())
-        answer = next((event for event in events if _nonce(event, operator.address) == nonce), None)
-        answer = answer or _refusal(place, offset, _events(LETTERS, await refusals.read()))
+        records = await tail.read()
+        answer = next(
+            (event for event in _events(answers, records) if _nonce(event, operator.address) == nonce),
+            _refusal(place, offset, _events(LETTERS, records)),
+        )
         if answer is not None or time.monotonic() >= deadline_s:
             return Given(command, place, offset, answer)
         await asyncio.sleep(ANSWER_LOOK_S)
 
 
-class _Answers:
-    """Reads on from where it was."""
+class _Tail:
+    """What comes to some places, from their beginning on."""
 
-    def __init__(self, settings: KafkaSettings, topics: Sequence[Topic], partition: int | None = None) -> None:
+    def __init__(self, settings: KafkaSettings, places: Sequence[Place]) -> None:
         self._servers = settings.bootstrap_servers
         self._log = KafkaLog(settings.client_options())
-        self._topics = topics
-        self._partition = partition
+        self._places = places
         self._next: dict[Place, int] = {}
 
     async def read(self) -> list[Record]:
-        names = [topic.name for topic in self._topics]
-        for name, count in (await self._log.partitions(names)).items():
-            if not count:
-                raise NoAnswersTopic(topic=name, servers=self._servers)
-        places = [
-            Place(topic.name, partition)
-            for topic in self._topics
-            for partition in range(topic.partitions)
-            if self._partition in (None, partition)
-        ]
+        """What has come since the last call."""
+        if not self._next:
+            for name, count in (await self._log.partitions({place.topic for place in self._places})).items():
+                if not count:
+                    raise NoAnswersTopic(topic=name, servers=self._servers)
         found: list[Record] = []
-        for place, extent in (await self._log.extents(places)).items():
+        for place, extent in (await self._log.extents(self._places)).items():
             start = max(self._next.get(place, 0), extent.beginning)
             found += [record async for record in self._log.read(place, start, extent.end)]
             self._next[place] = extent.end
@@ -143,6 +140,8 @@ def _events(topic: Topic, records: Iterable[Record]) -> list[Event]:
     """What this version can read of them."""
     events = []
     for record in records:
+        if record.topic != topic.name:
+            continue
         kind = topic.event_types.get((record.header(CE_TYPE) or b"").decode(errors="replace"))
         if kind is None or record.value is None:
             continue

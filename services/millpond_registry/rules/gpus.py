@@ -67,8 +67,9 @@ def restand(state: State, device_id: str, at_ms: int) -> Ruled:
     events: list[Outgoing] = []
     capacity = state.capacity
     for card, standing in zip(cards, standings, strict=True):
-        # Who was never announced isn't announced as gone.
-        if card.standing == standing or (card.standing is None and standing.state == "gone"):
+        # Who is gone, or was never there, isn't gone once more for another reason.
+        is_still_gone = standing.state == "gone" and (card.standing is None or card.standing.state == "gone")
+        if card.standing == standing or is_still_gone:
             after.append(card)
             continue
         after.append(replace(card, standing=standing))

@@ -22,12 +22,13 @@ SESSIONS_MAX = 64
 
 def on_heartbeat(pool: Pool, state: State, received: Received, heartbeat: Heartbeat) -> Ruled:
     """A sign of life, if a registered device signed it and it is newer than the last; anything else changes nothing."""
-    claim = _newest(pool, state, received, heartbeat)
-    if claim is None:
-        return Decision(state)
     device_id, at_ms = heartbeat.device, received.stamp_ms
     before, device = state.pulses.get(device_id), state.devices.get(device_id)
-    assert device is not None
+    if device is None or device.removed is not None:
+        return Decision(state)
+    claim = _newest(pool, before, received, heartbeat)
+    if claim is None:
+        return Decision(state)
     pulse = _beaten(before, claim, received)
     decision = Decision(replace(state, pulses=state.pulses.put(device_id, pulse)))
     shown = decision if claim.inventory is None else show(decision.state, device_id, claim.inventory, at_ms)
@@ -39,20 +40,22 @@ def on_heartbeat(pool: Pool, state: State, received: Received, heartbeat: Heartb
 
 def recall_beat(pool: Pool, state: State, received: Received, heartbeat: Heartbeat) -> State:
     """The numbers of a beat that was decided before; how the device stands, the registry's own events have told."""
-    claim = _newest(pool, state, received, heartbeat)
     before = state.pulses.get(heartbeat.device)
+    claim = _newest(pool, before, received, heartbeat)
     if claim is None or before is None:
         return state
-    pulse = replace(_beaten(before, claim, received), state=before.state, goodbye=before.goodbye)
+    beaten = _beaten(before, claim, received)
+    running = 0 if before.state == "gone" else beaten.running
+    pulse = replace(beaten, state=before.state, goodbye=before.goodbye, running=running)
     return replace(state, pulses=state.pulses.put(heartbeat.device, pulse))
 
 
-def _newest(pool: Pool, state: State, received: Received, heartbeat: Heartbeat) -> HeartbeatClaim | None:
-    device = state.devices.get(heartbeat.device)
-    if device is None or device.removed is not None or received.key != heartbeat.device:
+def _newest(pool: Pool, before: Pulse | None, received: Received, heartbeat: Heartbeat) -> HeartbeatClaim | None:
+    """The claim, if the device signed it, and nothing later before."""
+    if received.key != heartbeat.device:
         return None
     claim = _verified(pool, heartbeat)
-    return claim if claim is not None and _is_newer(state.pulses.get(heartbeat.device), claim) else None
+    return claim if claim is not None and _is_newer(before, claim) else None
 
 
 def _verified(pool: Pool, heartbeat: Heartbeat) -> HeartbeatClaim | None:
