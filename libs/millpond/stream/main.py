@@ -30,7 +30,11 @@ log = structlog.get_logger(__name__)
 
 def run_service(build: Callable[[], Service[Any]]) -> int:
     """Runs the service until SIGTERM or SIGINT, and returns the exit code: 1 if it refuses to run, and says why."""
-    service = build()
+    try:
+        service = build()
+    except MillpondError as refusal:
+        log.error("refused", why=str(refusal))
+        return 1
     _spare_the_collector()
     try:
         set_up_logs(load(LogSettings), service=service.name)

@@ -58,7 +58,10 @@ class Horizon:
 
 
 class Process(Generic[State]):
-    """Applies what the reader plans. ``turned_at_s`` (monotonic) moves with every turn of the loop, also when idle."""
+    """Applies what the reader plans.
+
+    ``turned_at_s`` (monotonic) moves with every turn of the loop, also when idle, and with every observation.
+    """
 
     def __init__(
         self,
@@ -257,7 +260,10 @@ class Process(Generic[State]):
 
         async def one(each: Received) -> object:
             async with slots:
-                return await observe(each)
+                found = await observe(each)
+            # A batch of long looks is no loop that hangs; one that never ends is.
+            self.turned_at_s = self._clock.monotonic_s()
+            return found
 
         findings = await asyncio.gather(*(one(each) for each in received))
         return {(each.place, each.offset): found for each, found in zip(received, findings, strict=True)}

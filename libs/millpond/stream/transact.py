@@ -154,12 +154,12 @@ class Transactor(Generic[State]):
         inputs = sorted_.inputs
         if not inputs:
             return memory, []
-        before = memory
+        # A service may keep nothing: then its state is None.
+        before: State = memory  # type: ignore[assignment]
         if self._service.shape == "grouped":
             keys = sorted({key for _, each in inputs for key in self._service.keys(each)})
             await transaction.lock(keys)
             before = await self._service.store.load(transaction.connection, keys)
-        assert before is not None
         folded = _Folded(before, [], {})
         for scope, each in inputs:
             self._take(scope, each, folded, headers)
