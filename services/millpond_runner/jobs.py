@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -72,7 +72,9 @@ class Jobs:
         Raises a ``Refused``, or what ``source`` raises: then nothing is kept, and nothing runs.
         """
         self._check(request, length)
-        job = Job(request, self._workspace.job_folder(), asyncio.get_running_loop().create_future())
+        with _space():
+            folder = self._workspace.job_folder()
+        job = Job(request, folder, asyncio.get_running_loop().create_future())
         self._jobs[request.job] = job
         self._all_gone.clear()
         job.task = asyncio.create_task(self._live(job, source))
@@ -160,21 +162,16 @@ class Jobs:
 
     async def _receive(self, path: Path, source: AsyncIterator[bytes]) -> None:
         size_bytes = 0
-        try:
-            with await asyncio.to_thread(path.open, "wb") as file:
-                while True:
-                    async with asyncio.timeout(self._limits.hang_s):
-                        chunk = await anext(source, None)
-                    if chunk is None:
-                        return
-                    size_bytes += len(chunk)
-                    if size_bytes > BLOB_BYTES_MAX:
-                        raise InputTooLarge(limit_bytes=BLOB_BYTES_MAX)
-                    await asyncio.to_thread(file.write, chunk)
-        except OSError as error:
-            if error.errno in FULL:
-                raise NoSpace from error
-            raise
+        with _space(), await asyncio.to_thread(path.open, "wb") as file:
+            while True:
+                async with asyncio.timeout(self._limits.hang_s):
+                    chunk = await anext(source, None)
+                if chunk is None:
+                    return
+                size_bytes += len(chunk)
+                if size_bytes > BLOB_BYTES_MAX:
+                    raise InputTooLarge(limit_bytes=BLOB_BYTES_MAX)
+                await asyncio.to_thread(file.write, chunk)
 
     def _forget(self, job: Job) -> None:
         if job.expiry is not None:
@@ -185,3 +182,13 @@ class Jobs:
             del self._jobs[job.request.job]
         if not self._jobs:
             self._all_gone.set()
+
+
+@contextmanager
+def _space() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            raise NoSpace from error
+        raise

@@ -23,7 +23,10 @@ ENDS_WITHIN_S = 15.0
 class Machine:
     """A contributor's machine: a directory, and the agent that works with it against a fake edge."""
 
-    def __init__(self, directory: Path, edge: FakeEdge, runner: ScriptRunner, edge_url: str, runner_url: str) -> None:
+    def __init__(
+        self, directory: Path, edge: FakeEdge, runner: ScriptRunner, edge_url: str, runner_url: str | None
+    ) -> None:
+        """``runner_url`` None: the agent starts a real runner of its own."""
         self.directory = directory
         self.edge = edge
         self.edge_url = edge_url
@@ -39,7 +42,7 @@ class Machine:
         settings = {"directory": str(self.directory), "heartbeat_s": "0.2", "progress_s": "0.1", **environment}
         self._process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "millpond_agent", "run", "--plain"),
-            *("--edge", self.edge_url, "--runner", self._runner_url),
+            *("--edge", self.edge_url, *(("--runner", self._runner_url) if self._runner_url else ())),
             env={**os.environ, **{f"MILLPOND_AGENT_{name.upper()}": value for name, value in settings.items()}},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,

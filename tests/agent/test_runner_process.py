@@ -8,7 +8,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -81,7 +80,6 @@ async def test_a_runner_that_does_not_start_is_quoted(tmp_path: Path, monkeypatc
         await process(tmp_path, []).start()
 
 
-@pytest.mark.skipif(find_spec("millpond_runner.__main__") is None, reason="the runner is not built yet")
 async def test_the_real_runner_ends_with_an_agent_that_is_killed(tmp_path: Path) -> None:
     command = (sys.executable, "-c", PARENT, str(tmp_path))
     parent = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)

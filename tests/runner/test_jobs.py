@@ -28,8 +28,8 @@ wait
 """
 
 
-async def until(condition: Callable[[], Any]) -> None:
-    end = time.monotonic() + WITHIN_S
+async def until(condition: Callable[[], Any], within_s: float = WITHIN_S) -> None:
+    end = time.monotonic() + within_s
     while not condition():
         assert time.monotonic() < end
         await asyncio.sleep(0.01)
