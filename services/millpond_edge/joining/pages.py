@@ -8,7 +8,7 @@ from importlib.resources import files
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Header
-from fastapi.responses import RedirectResponse, Response
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from millpond_edge.joining.errors import NoSuchPage
 
@@ -41,20 +41,20 @@ async def get_root() -> RedirectResponse:
     return RedirectResponse("/join", headers=HEADERS)
 
 
-@router.get("/join")
+@router.get("/join", response_class=HTMLResponse)
 async def get_join(if_none_match: IfNoneMatch = None) -> Response:
     """The page on which a wallet lends a machine to the pool; it asks for the machine's code."""
     return _page("join.html", if_none_match)
 
 
-@router.get("/join/{code}")
+@router.get("/join/{code}", response_class=HTMLResponse)
 async def get_join_code(code: str, if_none_match: IfNoneMatch = None) -> Response:
     """The same with the code: what `millpond agent join` prints. The page's script reads it from the address."""
     del code
     return _page("join.html", if_none_match)
 
 
-@router.get("/devices")
+@router.get("/devices", response_class=HTMLResponse)
 async def get_devices_page(if_none_match: IfNoneMatch = None) -> Response:
     """The page on which a contributor sees his devices, revokes one, or leaves."""
     return _page("devices.html", if_none_match)

@@ -96,7 +96,7 @@ async def test_a_wallet_lends_the_machine_and_both_see_it(
         await opened.open(await machine.link())
         await opened.says(machine.device)
         await opened.says((await machine.link())[-9:])
-        await opened.says("of the earnings goes to the contributors")
+        await opened.says("80 % for the contributors, paid weekly or monthly in ETH")
         await opened.press(CONNECT)
         await opened.press(SIGN_IN)
         await opened.press(DELEGATE)
@@ -208,7 +208,7 @@ async def test_without_a_wallet_the_page_says_what_to_do(edge: RunningEdge, driv
     async with page(driver, None) as opened:
         await opened.open(f"{edge.url}/join/{code}")
         await opened.says("There is no wallet in this browser.")
-        await opened.says(f"--device {KEY.device} --pool {POOL} --chain-id 31337 > delegation.json")
+        await opened.says(f"--device {KEY.device} \\ --pool {POOL} --chain-id 31337 > delegation.json")
 
 
 async def test_a_contributor_revokes_a_device_and_leaves(edge: RunningEdge, driver: webdriver.Chrome) -> None:

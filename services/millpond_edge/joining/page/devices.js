@@ -108,7 +108,7 @@ function deviceCard(device) {
   const foot = element("div", "device-foot");
   const facts = [];
   if (device.jobs) facts.push(device.jobs === 1 ? "1 job in hand" : `${device.jobs} jobs in hand`);
-  if (device.expires_at && device.state === "registered") facts.push(`until ${day(device.expires_at)}`);
+  if (device.expires_at && device.state === "registered") facts.push(`${facts.length ? "until" : "Until"} ${day(device.expires_at)}`);
   foot.append(element("p", "", facts.join(", ")));
   if (device.state === "registered" || device.state === "waiting") {
     const button = element("button", "danger", "Revoke");

@@ -54,10 +54,11 @@ function showMachine(pool, found) {
   byId("device").textContent = found.device;
   byId("page-link").textContent = location.href;
   byId("delegate-command").textContent = [
-    `millpond delegate --keystore KEYSTORE --password-file PASSWORD --device ${found.device}`,
-    `--pool ${pool.pool} --chain-id ${pool.chain_id} > delegation.json`,
-    `\nmillpond agent join ${location.origin} --delegation delegation.json`,
-  ].join(" ");
+    "millpond delegate --keystore KEYSTORE --password-file PASSWORD \\",
+    `  --device ${found.device} \\`,
+    `  --pool ${pool.pool} --chain-id ${pool.chain_id} > delegation.json`,
+    `millpond agent join ${location.origin} --delegation delegation.json`,
+  ].join("\n");
   const ahead = new Date(pool.time) - Date.now();
   const count = () => {
     const left = Math.max(0, Math.floor((new Date(found.expires_at) - Date.now() - ahead) / 1000));
@@ -70,9 +71,11 @@ function showMachine(pool, found) {
 function showTerms(shown) {
   const terms = JSON.parse(shown.document);
   const percent = (ppm) => `${ppm / 10_000} %`;
+  const share = `${percent(terms.split.contributors_share_ppm)} for the contributors`;
+  byId("terms-brief").textContent = `${share}, paid ${terms.payout.frequency.join(" or ")} in ${terms.payout.assets.join(" or ")}`;
   const lines = {
     Operator: terms.operator.name,
-    "Your share": `${percent(terms.split.contributors_share_ppm)} of the earnings goes to the contributors. ${terms.split.earnings}`,
+    Earnings: `${share}. ${terms.split.earnings}`,
     "Paid in": `${terms.payout.assets.join(", ")} (${terms.payout.frequency.join(", ")})`,
     Penalties: terms.split.penalties,
     "Coming in": terms.admission.policy === "open" ? "Open to everybody" : "The operator approves each contributor",
@@ -113,6 +116,7 @@ async function delegate() {
 }
 
 function waitForMachine(found, expiresAt) {
+  for (const each of document.querySelectorAll("[data-open]")) each.hidden = true;
   done("delegate", expiresAt ? `Until ${day(expiresAt * 1000)}` : "Done");
   goTo("confirm");
   const until = Number(new Date(found.expires_at)) + OVERTIME_MS;

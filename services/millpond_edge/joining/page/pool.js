@@ -37,6 +37,8 @@ export function element(tag, className, text) {
 
 export function notice(text, isError = true) {
   const place = byId("notice");
+  // Beside the button that was pressed.
+  document.querySelector(".steps .is-current")?.append(place);
   place.hidden = !text;
   place.textContent = text ?? "";
   place.classList.toggle("is-error", isError);
