@@ -7,7 +7,7 @@ import hashlib
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -115,6 +115,16 @@ class PoolLog(MemoryLog):
         self.say(REGISTRY_MEMBERS, contributor, event)
 
 
+class PatientFeed(MemoryFeed):
+    """Looks again in a while, as a consumer does: else one that has nothing to read takes all of the processor."""
+
+    async def poll(self, timeout_s: float) -> Mapping[Place, Sequence[Record]]:
+        batches = await super().poll(timeout_s)
+        if not batches:
+            await asyncio.sleep(0.002)
+        return batches
+
+
 class DeadPublisher:
     """A broker that takes nothing."""
 
@@ -165,7 +175,7 @@ async def running_edge(
     log = log or PoolLog()
     metrics = Metrics(service="edge")
     places = [Place(topic.name, partition) for topic in FOLLOWED for partition in range(topic.partitions)]
-    view = View(MemoryFeed(log, places), metrics)
+    view = View(PatientFeed(log, places), metrics)
     # First of all: the pool's own address is part of what edge answers, and of what wallets sign.
     listening = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"

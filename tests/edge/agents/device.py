@@ -29,8 +29,9 @@ def compact(document: Any) -> str:
 class Device:
     """``session`` and ``sequence`` are its memory; each claim takes the next number."""
 
-    def __init__(self, seed: bytes = b"d" * 32, *, pool: str = POOL) -> None:
-        self.key = DeviceKey(seed)
+    def __init__(self, key: DeviceKey | bytes = b"d" * 32, *, pool: str = POOL) -> None:
+        """``key`` or its seed."""
+        self.key = DeviceKey(key) if isinstance(key, bytes) else key
         self.session = str(uuid.uuid4())
         self.sequence = 0
         self._pool = pool
