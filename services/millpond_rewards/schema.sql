@@ -3,11 +3,15 @@
 -- Small things that change together: the phase of the open epoch, what it began with, what has been said. JSON.
 CREATE TABLE IF NOT EXISTS book (name text PRIMARY KEY, body text NOT NULL);
 
--- What has been read of each input since the last cut.
+-- What has been read of each input since the last cut. numbers (the last of each outbox): JSON.
 CREATE TABLE IF NOT EXISTS places (
     topic text,
     partition int,
-    body text NOT NULL,
+    start_offset bigint NOT NULL,
+    next_offset bigint NOT NULL CHECK (next_offset >= start_offset),
+    records bigint NOT NULL,
+    records_hash bytea NOT NULL,
+    numbers text NOT NULL,
     PRIMARY KEY (topic, partition)
 );
 

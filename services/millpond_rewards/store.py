@@ -85,7 +85,7 @@ class _Book:
 
 
 _BOOK: Final = TypeAdapter(_Book)
-_TALLY: Final = TypeAdapter(PlaceTally, config={"ser_json_bytes": "hex", "val_json_bytes": "hex"})
+_NUMBERS: Final = TypeAdapter(dict[str, int])
 _UNPAID: Final = TypeAdapter(dict[int, int])
 _PROOFS: Final = TypeAdapter(tuple[StatementProof, ...])
 _PAYOUT: Final = TypeAdapter(Payout)
@@ -101,9 +101,6 @@ class RewardsStore:
         book = _Book.of(State()) if body is None else _BOOK.validate_json(body)
         work = await _load_work(connection)
         accounts, cumulative = await _load_accounts(connection)
-        tallies = dict(State().tallies)
-        for topic, partition, text in await connection.fetch("SELECT topic, partition, body FROM places"):
-            tallies[Place(topic, partition)] = _TALLY.validate_json(text)
         return State(
             opening=Opening(
                 book.epoch, book.previous_root, book.carried, work.get(CARRIED_WORK, LineFold()).work, cumulative
@@ -118,7 +115,7 @@ class RewardsStore:
             offers=await _load_offers(connection),
             leaving=book.leaving,
             reconciliation=book.reconciliation,
-            tallies=tallies,
+            tallies={**State().tallies, **await _load_places(connection)},
             lines=tuple(work.get(partition, LineFold()) for partition in range(len(State().lines))),
             income=book.income,
             tickets=frozenset([ticket for (ticket,) in await connection.fetch("SELECT ticket FROM tickets")]),
@@ -199,14 +196,35 @@ async def _save_work(connection: asyncpg.Connection, partition: int, old: LineFo
     )
 
 
+async def _load_places(connection: asyncpg.Connection) -> dict[Place, PlaceTally]:
+    rows = await connection.fetch(
+        "SELECT topic, partition, start_offset, next_offset, records, records_hash, numbers FROM places"
+    )
+    return {
+        Place(topic, partition): PlaceTally(start, next_offset, records, hash_, _NUMBERS.validate_json(numbers))
+        for topic, partition, start, next_offset, records, hash_, numbers in rows
+    }
+
+
 async def _save_places(connection: asyncpg.Connection, before: State, after: State) -> None:
-    rows = _changed(before.tallies, after.tallies)
     await connection.executemany(
         """
-        INSERT INTO places VALUES ($1, $2, $3)
-        ON CONFLICT (topic, partition) DO UPDATE SET body = excluded.body
+        INSERT INTO places VALUES ($1, $2, $3, $4, $5, $6, $7)
+        ON CONFLICT (topic, partition) DO UPDATE SET start_offset = excluded.start_offset,
+            next_offset = excluded.next_offset, records = excluded.records,
+            records_hash = excluded.records_hash, numbers = excluded.numbers
         """,
-        [(place.topic, place.partition, _TALLY.dump_json(tally).decode()) for place, tally in rows],
+        [
+            (
+                *place,
+                tally.start,
+                tally.next_offset,
+                tally.records,
+                tally.records_hash,
+                _NUMBERS.dump_json(dict(tally.numbers)).decode(),
+            )
+            for place, tally in _changed(before.tallies, after.tallies)
+        ],
     )
 
 

@@ -75,7 +75,7 @@ class EpochWaits(Event):
 class PartitionCut(_Part):
     """What rewards had decided from of one partition since the last cut: offsets ``start`` (included) to ``next_offset``.
 
-    ``records``: how many counted (no repeats, no fillers, nothing that was skipped by command). ``records_hash``: from
+    ``records``: how many counted (no repeats, no fillers, nothing that was skipped or set aside, no command about that). ``records_hash``: from
     32 zero bytes, for each of them in order, SHA-256(hash so far ‖ ``millpond.stream.record.record_hash``).
     ``numbers``: per source, the last outbox number.
     """
@@ -123,8 +123,8 @@ class TreeHead(_Part):
 class EpochClosed(Event):
     """The epoch is a cut, and what came of it. ``rules`` names the version of the split; ``terms_hash`` the terms.
 
-    ``root``: an RFC 6962 tree over the roots of ``lines`` (per partition of metering.usage, over its lines' bytes) and
-    then of ``statements`` (over their bytes, by ``index``). ``work_carried``: there was no income, so the work counts in
+    ``root``: an RFC 6962 tree over ``previous_root``, the roots of ``lines`` (per partition of metering.usage, over its
+    lines' bytes), and that of ``statements`` (over their bytes, by ``index``). ``work_carried``: there was no income, so the work counts in
     the next epoch. ``payable_from``: the end of the challenge window.
     """
 

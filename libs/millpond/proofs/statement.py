@@ -16,15 +16,20 @@ class StatementNotProven(MillpondError):
     """The proof of a statement of epoch {epoch} leads nowhere: {problem}."""
 
 
-def epoch_root(line_roots: Sequence[bytes], statements_root: bytes) -> bytes:
-    """The root of an epoch, from the root of each partition's lines and that of the statements, which stands last."""
-    return tree_root(map(leaf_hash, (*line_roots, statements_root)))
+def epoch_root(previous: bytes, line_roots: Sequence[bytes], statements_root: bytes) -> bytes:
+    """The root of an epoch: over the root before it, those of each partition's lines, and that of the statements.
+
+    So a root stands for all that was ever published before it, too.
+    """
+    return tree_root(map(leaf_hash, (previous, *line_roots, statements_root)))
 
 
-def prove_statements(epoch: int, line_roots: Sequence[bytes], statements: Sequence[bytes]) -> list[StatementProof]:
+def prove_statements(
+    epoch: int, previous: bytes, line_roots: Sequence[bytes], statements: Sequence[bytes]
+) -> list[StatementProof]:
     """One proof for each statement (its record's value), in the order of their leaves."""
     leaves = list(map(leaf_hash, statements))
-    parts = list(map(leaf_hash, (*line_roots, tree_root(leaves))))
+    parts = list(map(leaf_hash, (previous, *line_roots, tree_root(leaves))))
     tree = _proof(len(parts) - 1, len(parts), inclusion_paths(parts)[-1])
     return [
         StatementProof(epoch=epoch, statement=value.decode(), leaf=_proof(index, len(leaves), path), tree=tree)
@@ -35,7 +40,7 @@ def prove_statements(epoch: int, line_roots: Sequence[bytes], statements: Sequen
 def check_statement(proof: StatementProof, *, root: str) -> StatementIssued:
     """The statement, if it is under ``root``, that of its epoch's checkpoint. Raises ``StatementNotProven``."""
     statements_root = _climbed(leaf_hash(proof.statement.encode()), proof.leaf)
-    # The statements' tree is the last of the parts: a partition's lines can't be shown as statements.
+    # The statements' tree is the last of the parts: neither lines nor an earlier epoch can be shown as statements.
     if statements_root is None or proof.tree.index != proof.tree.size - 1:
         raise StatementNotProven(epoch=proof.epoch, problem="its path is not one of a tree of that size")
     found = _climbed(leaf_hash(statements_root), proof.tree)

@@ -79,7 +79,11 @@ def close_epoch(opening: Opening, inputs: Inputs, force: TermsInForce, as_of: da
         lines=lines,
         statements=TreeHead(size=len(statements), root=_hex(statements_root)),
         work_carried=is_work_carried(shared),
-        root=_hex(epoch_root([fold.tree.root() for fold in inputs.lines], statements_root)),
+        root=_hex(
+            epoch_root(
+                bytes.fromhex(opening.previous_root[2:]), [fold.tree.root() for fold in inputs.lines], statements_root
+            )
+        ),
         previous_root=opening.previous_root,
         as_of=as_of,
         payable_from=as_of + timedelta(seconds=force.terms.payout.challenge_window_s),

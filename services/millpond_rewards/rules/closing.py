@@ -139,9 +139,11 @@ def with_closed(state: State, closed: EpochClosed) -> State:
     """The next epoch is open. ``state.issued`` are this one's statements, as they stand on their topic."""
     before = state.opening
     issued = [StatementIssued.model_validate_json(each) for each in state.issued]
-    line_roots = [bytes.fromhex(head.root[2:]) for head in closed.lines]
+    previous, *line_roots = (
+        bytes.fromhex(root[2:]) for root in (closed.previous_root, *(h.root for h in closed.lines))
+    )
     accounts = dict(state.accounts)
-    proofs = prove_statements(closed.epoch, line_roots, [each.encode() for each in state.issued])
+    proofs = prove_statements(closed.epoch, previous, line_roots, [each.encode() for each in state.issued])
     for statement, proof in zip(issued, proofs, strict=True):
         share = Share(statement.contributor, statement.asset)
         known = accounts.get(share, Account())

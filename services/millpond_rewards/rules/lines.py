@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final, NotRequired, TypedDict
+from typing import Final
 
-from pydantic import TypeAdapter
+from pydantic_core import SchemaValidator, core_schema
 
-from millpond.events.metering_usage import UsageHeld, UsageLine, UsageRecorded
+from millpond.events.metering_usage import UsageHeld, UsageLine
 from millpond_rewards.rules.weights import BELIEVED, LineFold, WorkKey
 
 
@@ -17,20 +17,22 @@ def key_of(line: UsageLine) -> WorkKey:
     return WorkKey(line.contributor, line.price.wei, line.price.per_units, reason)
 
 
-class _Price(TypedDict):
-    wei: str
-    per_units: int
+def _text_and_numbers(**fields: core_schema.CoreSchema) -> core_schema.CoreSchema:
+    optional = {"reason"}
+    return core_schema.typed_dict_schema(
+        {name: core_schema.typed_dict_field(schema, required=name not in optional) for name, schema in fields.items()}
+    )
 
 
-class _Weighed(TypedDict):
-    contributor: str
-    quantity: int
-    price: _Price
-    reason: NotRequired[str]
-
-
-# Of a line that has been read before, or whose epoch is closed: its form was checked by whoever decided on it first.
-_QUICKLY: Final = TypeAdapter(_Weighed).validator.validate_json
+# Of a line whose epoch is closed: its form was checked by whoever decided on it first.
+_QUICKLY: Final = SchemaValidator(
+    _text_and_numbers(
+        contributor=core_schema.str_schema(strict=True),
+        quantity=core_schema.int_schema(strict=True),
+        price=_text_and_numbers(wei=core_schema.str_schema(strict=True), per_units=core_schema.int_schema(strict=True)),
+        reason=core_schema.str_schema(strict=True),
+    )
+).validate_json
 
 
 def fold_lines(fold: LineFold, lines: Iterable[tuple[str, bytes]]) -> None:
@@ -44,6 +46,3 @@ def fold_lines(fold: LineFold, lines: Iterable[tuple[str, bytes]]) -> None:
         price = found["price"]
         reason = found.get("reason", BELIEVED) if kind == held else BELIEVED
         fold.add(WorkKey(found["contributor"], int(price["wei"]), price["per_units"], reason), found["quantity"], value)
-
-
-LINES: Final = (UsageRecorded, UsageHeld)
