@@ -51,7 +51,7 @@ def at(ms: int) -> datetime:
     return datetime.fromtimestamp(ms / 1000, tz=UTC)
 
 
-FAR = at(START_MS + 10**9)
+FAR = at(START_MS + 10**12)
 
 
 @lru_cache(maxsize=1_024)
