@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from metering.memory_store import Kept, loaded, saved
 from metering.samples import (
     CONTRIBUTOR,
     DEVICE,
@@ -41,7 +44,8 @@ from millpond.events.inspector_observations import OutputUnavailable, OutputUnre
 from millpond.events.metering_usage import UNITS_MAX, UsageHeld, UsageRecorded
 from millpond.events.scheduler_assignments import JobGivenUp, JobRefused
 from millpond.proofs.receipt import is_countersigned
-from millpond.stream.decision import Received
+from millpond.stream.decision import Outgoing, Received
+from millpond_metering.rules import keys
 
 
 def unreadable(of: Event, sentence: str = "It ends in the middle.") -> OutputUnreadable:
@@ -144,17 +148,35 @@ def interleavings(draw: st.DrawFn) -> list[Received]:
     return [next(waiting[topic]) for topic in turns]
 
 
-def as_published(received: list[Received]) -> dict[str, tuple[bytes, str, int]]:
-    found = told(received).events
+def as_published(events: Iterable[Outgoing]) -> dict[str, tuple[bytes, str, int]]:
+    found = list(events)
     published = {out.event.line: (out.event.to_bytes(), out.key, out.time_ms) for out in found}  # type: ignore[attr-defined]
     assert len(published) == len(found)
     return published
 
 
-@settings(max_examples=150, deadline=None)
-@given(interleavings())
-def test_lines_are_the_same_to_the_byte_in_every_order_of_arrival(received: list[Received]) -> None:
-    assert as_published(received) == as_published(TRICKY)
+def told_in_batches(received: Sequence[Received], sizes: Sequence[int]) -> list[Outgoing]:
+    """Each batch knows only what it loads under its keys, and what it doesn't save is forgotten."""
+    kept: Kept = {}
+    events: list[Outgoing] = []
+    waiting, size_of = iter(received), itertools.cycle(sizes)
+    while batch := list(itertools.islice(waiting, next(size_of))):
+        decision = told(batch, loaded(kept, [key for each in batch for key in keys(each)]))
+        saved(kept, decision.state)
+        events += decision.events
+    return events
+
+
+EXPECTED = as_published(told(TRICKY).events)
+
+
+@settings(max_examples=100, deadline=None)
+@given(interleavings(), st.lists(st.integers(1, 12), min_size=1, max_size=5))
+def test_lines_are_the_same_to_the_byte_in_every_order_of_arrival_and_any_batches(
+    received: list[Received], sizes: list[int]
+) -> None:
+    assert as_published(told(received).events) == EXPECTED
+    assert as_published(told_in_batches(received, sizes)) == EXPECTED
 
 
 def test_the_tricky_stories_come_out_as_told() -> None:
