@@ -37,6 +37,7 @@ class Activity:
     figures: Figures
     connection: str = "connecting"
     is_connected: bool = False
+    is_leaving: bool = False
     gpus: Sequence[Gpu] = ()
     loads: Mapping[str, GpuLoad] = field(default_factory=dict)
     running: dict[str, Track] = field(default_factory=dict)

@@ -74,7 +74,7 @@ async def _run(
         async with stations(settings, activity.tell_bad) as found:
             activity.gpus = tuple(station.gpu for station in found)
             for gpu in activity.gpus:
-                activity.tell(f"{gpu.model}: {gpu.slots} jobs at once ({gpu.kind}).")
+                activity.tell(f"{gpu.model}: {_jobs(gpu.slots)} at once ({gpu.kind}).")
             agent = Agent(settings, key=key, pool=pool, session=session, edge=edge, stations=found, activity=activity)
             asking = asyncio.create_task(_ask_contributor(edge, activity))
             try:
@@ -90,7 +90,8 @@ async def _live(agent: Agent, ending: Ending, stop_s: float, activity: Activity)
         await asyncio.wait({running, asked}, return_when=asyncio.FIRST_COMPLETED)
         if running.done():
             return running.result()
-        running_jobs = f"finishing {agent.jobs_running} jobs" if agent.jobs_running else "nothing runs"
+        activity.is_leaving = True
+        running_jobs = f"finishing {_jobs(agent.jobs_running)}" if agent.jobs_running else "nothing runs"
         activity.tell(f"Leaving: {running_jobs}. A second Ctrl-C ends at once.")
         await _leave(agent, ending, stop_s)
         activity.tell("Goodbye.")
@@ -130,6 +131,10 @@ async def _ask_contributor(edge: EdgeClient, activity: Activity) -> None:
         with suppress(EdgeAway, EdgeRefused):
             activity.contributor = (await edge.device()).contributor
         await asyncio.sleep(5)
+
+
+def _jobs(count: int) -> str:
+    return "1 job" if count == 1 else f"{count} jobs"
 
 
 @contextmanager

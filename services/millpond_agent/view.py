@@ -43,8 +43,13 @@ def shown(activity: Activity, console: Console, *, plain: bool) -> Iterator[None
         screen=True,
         refresh_per_second=REFRESHES_PER_S,
     )
-    with live:
-        yield
+    try:
+        with live:
+            yield
+    finally:
+        # The screen is gone with all that was on it; this stays.
+        if activity.gpus:
+            console.print(_figures(activity))
 
 
 def line(message: Message) -> str:
@@ -87,7 +92,7 @@ def _header(activity: Activity, now: datetime) -> RenderableType:
     contributor = _cut(activity.contributor) if activity.contributor else UNKNOWN
     second.add_row(
         f"[grey50]contributor[/] {contributor}   [grey50]device[/] {_cut(activity.device)}",
-        "[grey50]Ctrl-C finishes and leaves[/]",
+        "[yellow]finishing; Ctrl-C ends at once[/]" if activity.is_leaving else "[grey50]Ctrl-C finishes and leaves[/]",
     )
     return Group(first, second)
 
@@ -150,14 +155,20 @@ def _progress(track: Track, frames_of_last: int | None) -> tuple[RenderableType,
     if track.phase == "delivering":
         return _bar(1, 1), f"{track.frames} frames"
     if expected is None:
-        return _bar(track.frames and 1, 2 if track.frames else 1), f"{track.frames} frames"
+        return _bar(0, None), f"{track.frames} frames"
     total = max(expected, track.frames)
     return _bar(track.frames, total), f"{track.frames} of {'' if known else '~'}{total} frames"
 
 
-def _bar(completed: int, total: int) -> ProgressBar:
+def _bar(completed: int, total: int | None) -> ProgressBar:
+    """``total`` None: unknown, so it only shows that something goes on."""
     return ProgressBar(
-        total=total, completed=completed, width=BAR_COLUMNS, complete_style="cyan", finished_style="green"
+        total=total,
+        completed=completed,
+        width=BAR_COLUMNS,
+        complete_style="cyan",
+        finished_style="green",
+        pulse_style="cyan",
     )
 
 

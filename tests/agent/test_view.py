@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from millpond.events.device_claims import Gpu, GpuLoad
 from millpond_agent.activity import Activity, Message
 from millpond_agent.jobs import Track
 from millpond_agent.session import Figures
-from millpond_agent.view import eth, line, screen
+from millpond_agent.view import BAR_COLUMNS, eth, line, screen, shown
 
 NOW = datetime(2026, 11, 24, 12, 0, 30, tzinfo=UTC)
 SNAPSHOT = Path(__file__).with_name("screen.txt")
@@ -84,6 +85,30 @@ def test_a_guessed_number_of_frames_is_marked_as_a_guess() -> None:
     text = drawn(activity())
     assert "12 of ~25 frames" in text
     assert "30 of 60 frames" in text
+
+
+def test_a_job_of_unknown_length_is_never_shown_as_half_done() -> None:
+    shown = activity()
+    shown.frames_of_last = None
+    row = next(row for row in drawn(shown).splitlines() if "12 frames" in row)
+    assert row.count("━") == BAR_COLUMNS
+
+
+def test_who_is_leaving_is_told_what_another_ctrl_c_would_do() -> None:
+    shown = activity()
+    assert "Ctrl-C finishes and leaves" in drawn(shown)
+    shown.is_leaving = True
+    assert "finishing; Ctrl-C ends at once" in drawn(shown)
+
+
+def test_what_was_done_is_still_there_when_the_screen_is_gone() -> None:
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=100, height=30)
+    with shown(activity(), console, plain=False):
+        pass
+    left = out.getvalue().rpartition("\x1b[?1049l")[2]
+    assert "128" in left
+    assert "0.000042 ETH" in left
 
 
 def test_earnings_are_called_an_estimate() -> None:
