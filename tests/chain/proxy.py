@@ -20,6 +20,7 @@ class Proxy:
     def __init__(self, node: str) -> None:
         self.url = ""
         self.asked: list[str] = []
+        self.requests = 0
         self.told: Told | None = None
         self.body: web.Response | None = None
         self._node = node
@@ -27,16 +28,19 @@ class Proxy:
     async def reply(self, request: web.Request) -> web.StreamResponse:
         questions = await request.json()
         together = questions if isinstance(questions, list) else [questions]
+        self.requests += 1
         self.asked += [question["method"] for question in together]
         if self.body is not None:
             return web.Response(status=self.body.status, text=self.body.text, content_type="application/json")
         async with aiohttp.ClientSession() as session, session.post(self._node, json=questions) as response:
             answers = await response.json()
+        given = answers if isinstance(questions, list) else [answers]
         if self.told is not None:
-            for question, answer in zip(together, answers if isinstance(questions, list) else [answers], strict=True):
-                changed = self.told(question["method"], question["params"], answer)
-                answer.clear()
-                answer.update(changed)
+            given = [
+                self.told(question["method"], question["params"], answer)
+                for question, answer in zip(together, given, strict=True)
+            ]
+        answers = given if isinstance(questions, list) else given[0]
         return web.Response(text=json.dumps(answers), content_type="application/json")
 
 

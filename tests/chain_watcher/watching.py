@@ -159,8 +159,8 @@ class Foundation:
         return Pool(anvil, replace(self.livepeer, client=anvil.client), self.payouts)
 
 
-async def laid(anvil: Anvil) -> Foundation:
-    livepeer = await deploy_livepeer(anvil.client, OWNER)
+async def laid(anvil: Anvil, *, must_be_covered: bool = True) -> Foundation:
+    livepeer = await deploy_livepeer(anvil.client, OWNER, must_be_covered=must_be_covered)
     await livepeer.register(ORCHESTRATOR)
     await livepeer.fund(GATEWAY, deposit=100 * ETHER)
     payouts = await deploy(anvil.client, OWNER, PAYOUTS, [OWNER.address, TREASURY.address])

@@ -87,6 +87,9 @@ BAD_ANSWER: Final = (
     foreign.Web3AttributeError,
 )
 NOT_IN_ABI: Final = (
+    foreign.ABIConstructorNotFound,
+    foreign.ABIFallbackNotFound,
+    foreign.ABIReceiveNotFound,
     foreign.BlockNumberOutOfRange,
     foreign.InvalidAddress,
     foreign.InvalidEventABI,
