@@ -20,6 +20,7 @@ CREATE TABLE IF NOT EXISTS attempts (
     gpu text NOT NULL,
     device text NOT NULL,
     contributor text NOT NULL,
+    assigned_ms bigint NOT NULL,
     lease_ms bigint NOT NULL,
     lease_until_ms bigint NOT NULL,
     gone boolean NOT NULL

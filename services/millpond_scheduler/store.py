@@ -123,7 +123,8 @@ def _tables(board: Board, changes: Changes) -> Mapping[str, tuple[set[str], Call
 
     def attempts(ids: Iterable[str]) -> Iterable[Row]:
         for a in (board.attempts[id_] for id_ in ids if id_ in board.attempts):
-            yield a.job, a.number, a.lease, a.gpu, a.device, a.contributor, a.lease_ms, a.lease_until_ms, a.gone
+            times = a.assigned_ms, a.lease_ms, a.lease_until_ms
+            yield a.job, a.number, a.lease, a.gpu, a.device, a.contributor, *times, a.gone
 
     def asked(ids: Iterable[str]) -> Iterable[Row]:
         for each in (board.asked[id_] for id_ in ids if id_ in board.asked):

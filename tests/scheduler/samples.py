@@ -136,8 +136,8 @@ def draining(name: str, contributor: str | None = None) -> GpuDraining:
     return GpuDraining(**_gpu(name, contributor), reason="leaves", sentence="")
 
 
-def gone(name: str, contributor: str | None = None) -> GpuGone:
-    return GpuGone(**_gpu(name, contributor), reason="silent", sentence="")
+def gone(name: str, contributor: str | None = None, as_of_ms: int = START_MS) -> GpuGone:
+    return GpuGone(**{**_gpu(name, contributor), "as_of": at(as_of_ms)}, reason="silent", sentence="")
 
 
 def joined(name: str, contributor: str | None = None, slots: int = 1) -> tuple[Event, ...]:

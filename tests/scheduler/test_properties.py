@@ -12,6 +12,7 @@ from millpond.events.gateway_jobs import JobRequested
 from millpond.events.scheduler_assignments import AttemptClosed, JobAssigned, JobFinished, JobGivenUp, JobRefused
 from scheduler.play import Play, unread
 from scheduler.samples import (
+    at,
     cancelled,
     contributor_admitted,
     contributor_suspended,
@@ -98,7 +99,8 @@ class Told:
             return [cancelled(f"j{n}")]
         if what in ABOUT_GPU:
             name = list(OWNERS)[n]
-            return [ABOUT_GPU[what](name, OWNERS[name])]
+            told = ABOUT_GPU[what](name, OWNERS[name])
+            return [told.model_copy(update={"as_of": at(self.play.now_ms)}) if what == "gone" else told]
         assignments = self.play.all(JobAssigned)
         if not assignments:
             return []

@@ -84,6 +84,8 @@ class Board:
         self.now_ms = 0
         self.has_spoken = False
         self.wakes_at_ms: int | None = None
+        # Of the last jobs that were taken or refused, in a rebuild only: which requests are still to be decided.
+        self.decided_lately: dict[str, int] = {}
         # All below follows from the above.
         self.ranking = Ranking()
         self.running: defaultdict[str, set[str]] = defaultdict(set)
@@ -112,6 +114,7 @@ class Board:
     # --- What was decided.
 
     def take(self, event: Decided, partition: int) -> None:
+        """Takes up what was decided about the job, whose events stand in ``partition``."""
         match event:
             case JobAccepted():
                 self._accepted(event, partition)
@@ -144,8 +147,7 @@ class Board:
     def _assigned(self, event: JobAssigned) -> None:
         job = self.jobs[event.job]
         assert job.id not in self.attempts, f"{job.id} has an open attempt"
-        until_ms = milliseconds(event.lease_until)
-        lease_ms = until_ms - milliseconds(event.as_of)
+        assigned_ms, until_ms = milliseconds(event.as_of), milliseconds(event.lease_until)
         self.put_attempt(
             Attempt(
                 job.id,
@@ -154,7 +156,8 @@ class Board:
                 event.gpu,
                 event.device,
                 event.contributor,
-                lease_ms,
+                assigned_ms,
+                until_ms - assigned_ms,
                 until_ms,
             )
         )
@@ -225,6 +228,8 @@ class Board:
         return 0 if offer is None else offer.terms.work.lease_grace_s * 1_000
 
     def put_asked(self, asked: Asked) -> None:
+        """The transaction says how far it has read, though it decides nothing: this request is not to be read again."""
+        self.has_spoken = True
         self.asked[asked.request.job] = asked
         self.changes.asked.add(asked.request.job)
         self.due.put(asked.request.job, asked.stamp_ms)

@@ -8,7 +8,7 @@ from typing import Final, cast
 from millpond.events.agent_claims import JobFailed, JobProgress, JobStarted, JobSucceeded
 from millpond.events.gateway_jobs import JobCancelled, JobRequested
 from millpond.events.registry_members import DeviceRemoved
-from millpond.events.scheduler_assignments import JobAccepted, JobAssigned
+from millpond.events.scheduler_assignments import JobAccepted, JobAssigned, JobRefused
 from millpond.events.scheduler_reads import ReadUpTo
 from millpond.events.topic import Topic
 from millpond.events.topics import (
@@ -30,7 +30,7 @@ from millpond_scheduler.rules.claims import on_claim, recall_claim
 from millpond_scheduler.rules.closing import lose
 from millpond_scheduler.rules.facts import Asked, instant, milliseconds
 from millpond_scheduler.rules.jobs import on_cancelled, on_requested
-from millpond_scheduler.rules.members import take_up
+from millpond_scheduler.rules.members import begun_before, take_up
 from millpond_scheduler.rules.reasons import Closed
 from millpond_scheduler.rules.ticks import on_tick
 
@@ -48,6 +48,8 @@ READS: Final[tuple[Topic, ...]] = (
 KEY: Final = "scheduler"
 # One timer for all: it goes off when the earliest thing on the agenda is due.
 TIMER: Final = "agenda"
+# Requests are undecided for moments; a rebuild remembers so many decisions to tell them from the others.
+DECIDED_LATELY_MAX: Final = 200_000
 
 
 def decide(board: Board, received: Input, *, pool: str) -> Decision[Board]:
@@ -81,6 +83,8 @@ def fold(board: Board, received: Received) -> Decision[Board]:
         return Decision(board)
     event = cast(Decided, received.event)
     board.take(event, received.place.partition)
+    if isinstance(event, JobAccepted | JobRefused):
+        _remember(board, event.job, milliseconds(event.as_of))
     # Where something is open, a tick is to look at it; at what, the agenda knows then.
     is_open = isinstance(event, JobAccepted | JobAssigned)
     return Decision(board, timers=(Timer(TIMER, milliseconds(event.as_of)),) if is_open else ())
@@ -91,9 +95,26 @@ def recall(board: Board, received: Received) -> Decision[Board]:
     match received.event:
         case JobStarted() | JobProgress() as event:
             recall_claim(board, event, received.stamp_ms)
+        case JobRequested() as request if _is_undecided(board, request.job, received.stamp_ms):
+            board.put_asked(Asked(request, received.place.partition, received.stamp_ms))
         case event:
             take_up(board, event)
-    return Decision(board)
+    return Decision(board, timers=(Timer(TIMER, received.stamp_ms),) if board.asked else ())
+
+
+def _remember(board: Board, job: str, as_of_ms: int) -> None:
+    board.decided_lately[job] = as_of_ms
+    if len(board.decided_lately) > DECIDED_LATELY_MAX:
+        del board.decided_lately[next(iter(board.decided_lately))]
+
+
+def _is_undecided(board: Board, job: str, stamp_ms: int) -> bool:
+    """Whether a covered request waited for its gateway, or for terms, when the database was lost."""
+    if job in board.decided_lately or job in board.jobs:
+        return False
+    # Of what is older than all that is remembered, all but what waited behind a stopped partition was decided.
+    is_forgetful = len(board.decided_lately) == DECIDED_LATELY_MAX
+    return not is_forgetful or stamp_ms > next(iter(board.decided_lately.values()))
 
 
 def _decide(board: Board, received: Received, pool: str, as_of_ms: int) -> list[Decided]:
@@ -106,20 +127,20 @@ def _decide(board: Board, received: Received, pool: str, as_of_ms: int) -> list[
             return on_claim(board, claim, pool, received.stamp_ms, as_of_ms)
         case DeviceRemoved() as removed:
             take_up(board, removed)
-            return _drop_work_of(board, removed.device, as_of_ms)
+            return _drop_work_of(board, removed.device, received.stamp_ms, as_of_ms)
         case event:
             take_up(board, event)
             return []
 
 
-def _drop_work_of(board: Board, device: str, as_of_ms: int) -> list[Decided]:
+def _drop_work_of(board: Board, device: str, removed_ms: int, as_of_ms: int) -> list[Decided]:
     """At once: its key may be in strange hands, so that nothing that it says from now on counts."""
     if device in board.devices:
         return []
-    removed, decided = Closed.DEVICE_REMOVED, list[Decided]()
+    why, decided = Closed.DEVICE_REMOVED, list[Decided]()
     for gpu in sorted(board.gpus_of.get(device, ())):
-        for id_ in sorted(board.running.get(gpu, ())):
-            decided += lose(board, board.jobs[id_], board.attempts[id_], removed.reason, removed.sentence, as_of_ms)
+        for attempt in begun_before(board, gpu, removed_ms):
+            decided += lose(board, board.jobs[attempt.job], attempt, why.reason, why.sentence, as_of_ms)
     return decided
 
 

@@ -60,6 +60,7 @@ class Attempt:
     gpu: str
     device: str
     contributor: str
+    assigned_ms: int
     lease_ms: int
     lease_until_ms: int
     gone: bool = False

@@ -27,7 +27,7 @@ from millpond.events.registry_members import (
 from millpond.events.rewards_epochs import EpochClosing
 from millpond.terms.terms import Terms
 from millpond_scheduler.rules.board import Board
-from millpond_scheduler.rules.facts import Device, Gpu, Offer, milliseconds
+from millpond_scheduler.rules.facts import Attempt, Device, Gpu, Offer, milliseconds
 
 
 def take_up(board: Board, event: Event) -> None:
@@ -70,8 +70,14 @@ def _gpu(board: Board, event: GpuOnline | GpuSuspect | GpuDraining | GpuGone | G
             if event.gpu in board.gpus:
                 board.drop_gpu(board.gpus[event.gpu])
             # Its attempts are lost at the next tick, that is when its last words have been read, should there be any.
-            for job in sorted(board.running.get(event.gpu, ())):
-                board.put_attempt(replace(board.attempts[job], gone=True))
+            for attempt in begun_before(board, event.gpu, milliseconds(event.as_of)):
+                board.put_attempt(replace(attempt, gone=True))
+
+
+def begun_before(board: Board, gpu: str, time_ms: int) -> list[Attempt]:
+    """The open attempts on a GPU, but for those that came after what is said of it: after a rebuild it may be old news."""
+    attempts = [board.attempts[job] for job in sorted(board.running.get(gpu, ()))]
+    return [attempt for attempt in attempts if attempt.assigned_ms <= time_ms]
 
 
 def _pause(board: Board, *, paused: bool) -> None:
