@@ -26,7 +26,11 @@ class AgreedPrice(BaseModel):
 
 
 class Candidate(BaseModel):
-    """A GPU that could have run it. ``score``: the share of its slots in use, in millionths; the lowest wins."""
+    """A GPU that could have run it; the lowest score wins.
+
+    ``score``: the share of its slots in use, in millionths; and a million more for each reason to prefer another: it rests
+    after a failure, the job failed with the same contributor, the job failed on this GPU.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 

@@ -13,7 +13,9 @@ Offset = Annotated[int, Field(strict=True, ge=0)]
 
 
 class ReadUpTo(Event):
-    """Once per deciding transaction: its tick, and how far each input had been read; an audit decides from exactly these.
+    """Once per transaction that decided something or put a request aside: its tick, and how far each input had been read.
+
+    An audit decides from exactly these.
 
     ``positions`` holds, by topic, the next offset of each partition in order: ``[3, 0]`` is partition 0 up to 3 (excluded).
     """
