@@ -67,11 +67,12 @@ CREATE TABLE IF NOT EXISTS advertised (
     slots integer NOT NULL
 );
 
--- The running epoch, and whether silence counts.
+-- The running epoch, and whether silence counts. Written with each tick.
 CREATE TABLE IF NOT EXISTS running (
     only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
     epoch bigint NOT NULL,
     excused_ms bigint NOT NULL,
     paused_ms bigint,
+    judged_ms bigint NOT NULL,
     ticking boolean NOT NULL
-);
+) WITH (fillfactor = 50);

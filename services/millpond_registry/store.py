@@ -57,7 +57,7 @@ class RegistryStore:
             advertised={row["capability"]: Capacity(row["gpus"], row["slots"]) for row in await rows("advertised")},
         )
         if running is not None:
-            flow = Flow(running["excused_ms"], running["paused_ms"], running["ticking"])
+            flow = Flow(running["excused_ms"], running["paused_ms"], running["judged_ms"], running["ticking"])
             state = replace(state, epoch=running["epoch"], flow=flow)
         return replace(state, capacity=capacity_of(state))
 
@@ -146,13 +146,14 @@ async def _save_orders(connection: asyncpg.Connection, before: State, after: Sta
         flow = after.flow
         await connection.execute(
             """
-            INSERT INTO running (epoch, excused_ms, paused_ms, ticking) VALUES ($1, $2, $3, $4)
+            INSERT INTO running (epoch, excused_ms, paused_ms, judged_ms, ticking) VALUES ($1, $2, $3, $4, $5)
             ON CONFLICT (only_row) DO UPDATE SET epoch = excluded.epoch, excused_ms = excluded.excused_ms,
-                paused_ms = excluded.paused_ms, ticking = excluded.ticking
+                paused_ms = excluded.paused_ms, judged_ms = excluded.judged_ms, ticking = excluded.ticking
             """,
             after.epoch,
             flow.excused_ms,
             flow.paused_ms,
+            flow.judged_ms,
             flow.ticking,
         )
 

@@ -152,7 +152,7 @@ def site(own_stack: OwnStack, tmp_path: Path) -> Iterator[Site]:
 def terms_document() -> dict[str, Any]:
     """The example's, for a pool whose devices fall silent soon."""
     document: dict[str, Any] = yaml.safe_load(EXAMPLE.read_text()) | {"pool": "pond"}
-    document["downtime"] |= {"heartbeat_s": 1, "suspect_after_s": 2, "gone_after_s": 4}
+    document["downtime"] |= {"heartbeat_s": 1, "suspect_after_s": 3, "gone_after_s": 5}
     document["work"]["lease_s"] = 1
     return document
 
@@ -178,6 +178,9 @@ async def test_from_the_operators_prompt_to_gpus_that_come_and_go_through_kills_
     assert {event.device for event in gone} == {mortal.device}
     await site.enrols(bob.leaves())
     assert [event.contributor for event in await site.hears(REGISTRY_MEMBERS, ContributorLeft)] == [bob.address]
+    # Nobody is there any more, so nothing will be decided while it ends.
+    await site.beat(steady.beats(leaving=True))
+    await site.hears(REGISTRY_GPUS, GpuGone, 2)
     await site.is_caught_up()
     worker.terminate()
     known = {table: await rows(site.dsn, "registry", f"SELECT * FROM {table} ORDER BY 1") for table in TABLES}

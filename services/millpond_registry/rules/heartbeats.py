@@ -12,7 +12,7 @@ from millpond.identity.device_signature import verify_device
 from millpond.stream.decision import Decision, Received, Timer
 from millpond_registry.rules.gpus import restand, show
 from millpond_registry.rules.leaving import leave_if_idle
-from millpond_registry.rules.state import Flow, Pool, Pulse, Ruled, State, also
+from millpond_registry.rules.state import Pool, Pulse, Ruled, State, also
 
 PULSE_TIMER = "pulse"
 PULSE_MS = 1_000
@@ -30,12 +30,23 @@ def on_heartbeat(pool: Pool, state: State, received: Received, heartbeat: Heartb
     if claim is None:
         return Decision(state)
     pulse = _beaten(before, claim, received)
+    if _is_late(state, pulse):
+        pulse = replace(pulse, state="gone" if before is None else before.state)
     decision = Decision(replace(state, pulses=state.pulses.put(device_id, pulse)))
     shown = decision if claim.inventory is None else show(decision.state, device_id, claim.inventory, at_ms)
     if before is None or before.state != pulse.state or shown.state is not decision.state:
         shown = also(shown, lambda state: restand(state, device_id, at_ms))
     shown = also(shown, lambda state: _watch(state, at_ms))
     return also(shown, lambda state: leave_if_idle(state, device.contributor, at_ms))
+
+
+def _is_late(state: State, pulse: Pulse) -> bool:
+    """Whether it came so late that by the last tick it was silence already: it is no sign of life any more."""
+    terms = state.terms_in_force
+    if terms is None or pulse.goodbye:
+        return False
+    silence_ms = state.flow.judged_ms - max(pulse.seen_ms, state.flow.excused_ms)
+    return silence_ms >= terms.downtime.suspect_after_s * 1000
 
 
 def recall_beat(pool: Pool, state: State, received: Received, heartbeat: Heartbeat) -> State:
@@ -104,5 +115,4 @@ def _watch(state: State, at_ms: int) -> Ruled:
     """From the first sign of life on somebody looks for silence."""
     if state.flow.ticking:
         return Decision(state)
-    flow = Flow(excused_ms=state.flow.excused_ms, paused_ms=state.flow.paused_ms, ticking=True)
-    return Decision(replace(state, flow=flow), (), (Timer(PULSE_TIMER, at_ms + PULSE_MS),))
+    return Decision(replace(state, flow=replace(state.flow, ticking=True)), (), (Timer(PULSE_TIMER, at_ms + PULSE_MS),))

@@ -29,9 +29,10 @@ Devices = Sequence[tuple[str, Pulse]]
 
 def on_pulse(state: State, tick: Tick) -> Ruled:
     terms, at_ms = state.terms_in_force, tick.as_of_ms
+    state = replace(state, flow=replace(state.flow, judged_ms=at_ms))
     devices = [(device_id, pulse) for device_id, pulse in state.pulses.items() if pulse.state != "gone"]
     if terms is None or not devices:
-        return Decision(replace(state, flow=Flow(excused_ms=state.flow.excused_ms)))
+        return Decision(replace(state, flow=replace(state.flow, paused_ms=None, ticking=False)))
     # Of those whose heartbeats couldn't be read nobody knows whether they are silent.
     unread = {place.partition for place in tick.unread if place.topic == AGENT_HEARTBEATS.name}
     known = [(device_id, pulse) for device_id, pulse in devices if not _is_unread(pulse, unread)]

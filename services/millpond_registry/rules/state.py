@@ -124,10 +124,14 @@ class Capacity(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """Whether silence counts. ``excused_ms``: silence before it is nobody's. ``paused_ms``: since when none counts."""
+    """Whether silence counts. ``excused_ms``: silence before it is nobody's. ``paused_ms``: since when none counts.
+
+    ``judged_ms``: the last tick. ``ticking``: another one will come.
+    """
 
     excused_ms: int = 0
     paused_ms: int | None = None
+    judged_ms: int = 0
     ticking: bool = False
 
 
