@@ -42,23 +42,24 @@ _REFUSALS: Final = {
 
 def on_commanded(pool: Pool, state: State, received: Received, command: OperatorCommanded) -> Decision[State]:
     """A command that isn't the operator's, or that was answered before, is nobody's business; any other gets an answer."""
-    if command.action != CloseEpoch.__name__:
-        return Decision(state)
-    try:
-        action = verify_action(command, domain=pool.domain, signers=pool.operators)
-        assert isinstance(action, CloseEpoch)
-        check_nonce(state.nonces.get(command.signer), action.nonce)
-    except ActionRefused:
+    action = _verified(pool, state, command)
+    if action is None:
         return Decision(state)
     reason = _refusal(state, action)
     if reason is None:
-        asked = Asked(command.signer, action.nonce)
-        state = with_nonce(replace(state, asked=asked), command.signer, action.nonce)
-        return Decision(state, timers=(Timer(END, 0),))
+        return Decision(_asked(state, command, action), timers=(Timer(END, 0),))
     sentence = _REFUSALS[reason].format(epoch=state.epoch, asked=action.epoch)
     refused = CloseRefused(signer=command.signer, nonce=action.nonce, reason=reason, sentence=sentence)
     answer = Outgoing(REWARDS_EPOCHS, pool.domain.pool, refused, received.stamp_ms)
     return Decision(with_nonce(state, command.signer, action.nonce), (answer,))
+
+
+def recalled(pool: Pool, state: State, command: OperatorCommanded) -> State:
+    """A rebuild reads it again: if it has no answer among what was published, it still waits for its tick."""
+    action = _verified(pool, state, command)
+    if action is None or action.epoch != state.epoch:
+        return state
+    return _asked(state, command, action)
 
 
 def on_end(pool: Pool, state: State, tick: Tick) -> Decision[State]:
@@ -198,6 +199,24 @@ def obstacle(state: State, tick: Tick) -> tuple[str, str] | None:
     if state.reconciliation is not None and not state.reconciliation.explained:
         return "income-unexplained", "The chain says something else about the pool's income than its events do."
     return None
+
+
+def _verified(pool: Pool, state: State, command: OperatorCommanded) -> CloseEpoch | None:
+    """The operator's order to close an epoch, if it is one and new."""
+    if command.action != CloseEpoch.__name__:
+        return None
+    try:
+        action = verify_action(command, domain=pool.domain, signers=pool.operators)
+        assert isinstance(action, CloseEpoch)
+        check_nonce(state.nonces.get(command.signer), action.nonce)
+    except ActionRefused:
+        return None
+    return action
+
+
+def _asked(state: State, command: OperatorCommanded, action: CloseEpoch) -> State:
+    state = replace(state, asked=Asked(command.signer, action.nonce))
+    return with_nonce(state, command.signer, action.nonce)
 
 
 def _refusal(state: State, action: CloseEpoch) -> str | None:

@@ -30,6 +30,7 @@ from millpond_rewards.rules.closing import (
     on_commanded,
     on_end,
     on_ending_read,
+    recalled,
     timers_after_closing,
     waiting,
     with_closed,
@@ -65,7 +66,7 @@ def recall(state: State, received: Received, *, pool: Pool) -> Decision[State]:
     """What a rebuild reads again. A command to close that has no answer among our outputs still waits for one."""
     state = taken_in(state, received)
     if isinstance(received.event, OperatorCommanded):
-        state = on_commanded(pool, state, received, received.event).state
+        state = recalled(pool, state, received.event)
     return Decision(state)
 
 
