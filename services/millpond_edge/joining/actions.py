@@ -13,7 +13,7 @@ from millpond_edge.credentials.strangers import Stranger
 from millpond_edge.door import Door, OpenDoor
 from millpond_edge.gateways.bodies import ErrorShown
 from millpond_edge.joining.bodies import DelegationConsented, DepartureSigned, RevocationSigned, Taken
-from millpond_edge.joining.checks import delegated, left, revoked
+from millpond_edge.joining.checks import delegated, left, require_new, revoked
 
 REFUSALS: dict[int | str, dict[str, Any]] = {
     status: {"model": ErrorShown} for status in (401, 403, 404, 409, 422, 429, 503)
@@ -46,9 +46,10 @@ async def post_departure(sent: DepartureSigned, door: OpenDoor, _: Stranger) -> 
 
 async def _carry(door: Door, event: EnrolmentAction, arrived_ms: int) -> Taken:
     item = enrolment_item(event)
-    if door.view.carried.last(event.signer) != event:
-        await door.source.publish([Observed(AGENT_ENROLMENTS, event.signer, event, item, arrived_ms)])
-        # From now on, before our own reading of the topic has come so far.
-        door.view.carried.note(event)
-        door.members.note(event, arrived_ms)
+    async with door.view.carried.turn(event.signer):
+        if require_new(door, event):
+            await door.source.publish([Observed(AGENT_ENROLMENTS, event.signer, event, item, arrived_ms)])
+            # From now on, before our own reading of the topic has come so far.
+            door.view.carried.note(event)
+            door.members.note(event, arrived_ms)
     return Taken(item=item)

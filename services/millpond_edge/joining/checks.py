@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TypeVar
 
 from millpond.events.agent_enrolments import DeviceDelegated, DeviceRevoked, EnrolmentAction, LeaveAsked
 from millpond.identity import (
@@ -29,12 +28,12 @@ from millpond_edge.joining.errors import (
     ContributorUnknown,
     DelegationRunsOut,
     DeviceForeign,
+    DeviceIsRevoked,
     DeviceSignatureWrong,
     ScopeUnknown,
     SignatureRefused,
 )
-
-E = TypeVar("E", bound=EnrolmentAction)
+from millpond_edge.view.carried import device_of, nonce_of
 
 SCOPE = "work"
 # The last second that a date can express.
@@ -61,7 +60,7 @@ async def delegated(door: Door, sent: DelegationConsented) -> DeviceDelegated:
         facts = {"device": action.device, "signed": sent.signer, "pool": door.domain.pool}
         raise DeviceSignatureWrong(field="consent", **facts)
     signed = {"signer": sent.signer, "message": _message(action), "signature": sent.signature}
-    return _new(door, DeviceDelegated(action=sent.action, consent=sent.consent, **signed), action.nonce)
+    return DeviceDelegated(action=sent.action, consent=sent.consent, **signed)
 
 
 async def revoked(door: Door, sent: RevocationSigned) -> DeviceRevoked:
@@ -71,8 +70,7 @@ async def revoked(door: Door, sent: RevocationSigned) -> DeviceRevoked:
     standing = door.members.device(action.device)
     if standing.contributor not in (None, sent.signer):
         raise DeviceForeign(asker=sent.signer, device=action.device, owner="which works for another contributor")
-    event = DeviceRevoked(action=sent.action, signer=sent.signer, message=_message(action), signature=sent.signature)
-    return _new(door, event, action.nonce)
+    return DeviceRevoked(action=sent.action, signer=sent.signer, message=_message(action), signature=sent.signature)
 
 
 async def left(door: Door, sent: DepartureSigned) -> LeaveAsked:
@@ -80,8 +78,7 @@ async def left(door: Door, sent: DepartureSigned) -> LeaveAsked:
     assert isinstance(action, LeavePool)
     if door.members.contributor(sent.signer) == "unknown" and not door.members.devices_of(sent.signer):
         raise ContributorUnknown(contributor=sent.signer)
-    event = LeaveAsked(action=sent.action, signer=sent.signer, message=_message(action), signature=sent.signature)
-    return _new(door, event, action.nonce)
+    return LeaveAsked(action=sent.action, signer=sent.signer, message=_message(action), signature=sent.signature)
 
 
 async def _verified(door: Door, sent: ActionSigned, action: str) -> ContributorAction:
@@ -102,11 +99,16 @@ def _message(action: ContributorAction) -> dict[str, int | str]:
     return {**vars(action)}
 
 
-def _new(door: Door, event: E, nonce: int) -> E:
-    """The event, if its nonce is new or it is the last one again, byte for byte."""
-    if door.view.carried.last(event.signer) != event:
-        try:
-            check_nonce(door.view.carried.last_nonce(event.signer), nonce)
-        except ActionRefused as refused:
-            raise SignatureRefused(refused) from refused
-    return event
+def require_new(door: Door, event: EnrolmentAction) -> bool:
+    """Whether it is new, and not what was carried before, byte for byte. Raises ``SignatureRefused``, ``DeviceIsRevoked``."""
+    carried, nonce = door.view.carried, nonce_of(event)
+    verdict = carried.verdict(event)
+    if verdict == "duplicate":
+        return False
+    if isinstance(event, DeviceDelegated) and carried.is_revoked(event.signer, device_of(event)):
+        raise DeviceIsRevoked(device=device_of(event), contributor=event.signer)
+    try:
+        check_nonce(carried.last_nonce(event.signer) if verdict == "conflict" else carried.must_exceed(event), nonce)
+    except ActionRefused as refused:
+        raise SignatureRefused(refused) from refused
+    return True

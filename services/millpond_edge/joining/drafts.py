@@ -39,7 +39,7 @@ async def post_draft(asked: DraftAsked, session: SignedInSession, door: OpenDoor
 async def _action(door: Door, asked: DraftAsked, contributor: str) -> ContributorAction:
     now_ms = door.clock.now_ms()
     # The time, as `millpond delegate` has it; higher still if the wallet signed on a machine whose clock is ahead.
-    nonce = max(now_ms, (door.view.carried.last_nonce(contributor) or 0) + 1)
+    nonce = max(now_ms, door.view.carried.last_nonce(contributor) + 1)
     match asked:
         case DelegationDraftAsked(code=code, days=days):
             device = (await require_open(door, code)).device

@@ -46,6 +46,14 @@ class DeviceForeign(Refusal):
     reason = "device-foreign"
 
 
+class DeviceIsRevoked(Refusal):
+    """{contributor} has revoked the device {device}, and that is for ever. Give the machine a new key: move its device.key away,
+    then run `millpond agent join` again."""
+
+    status = 409
+    reason = "revoked"
+
+
 class ScopeUnknown(Refusal):
     """scope is {scope!r}, and a device is delegated for {known!r} only. Sign again with that scope."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from pathlib import Path
@@ -143,7 +144,28 @@ async def test_a_delegation_that_lies_about_unused_can_be_revoked_before_anybody
     body = signed(RevokeDevice(device=DEVICE, nonce=2))
     assert (await machine.edge.http.post("/revocations", json=body)).status_code == 202
     answer = await machine.hand_in(lost)
+    assert (answer.status_code, answer.json()["error"]["reason"]) == (409, "revoked")
+    other = Machine(machine.edge, OTHER)
+    assert (await other.hand_in(delegation(OTHER.device, nonce=0))).status_code == 202
+
+
+async def test_delegations_that_were_signed_one_after_the_other_come_in_in_any_order(edge: RunningEdge) -> None:
+    for nonce in (9, 7, 8):
+        machine = Machine(edge, DeviceKey(bytes([nonce]) * 32))
+        assert (await machine.hand_in(delegation(machine.device, nonce=nonce))).status_code == 202
+    assert (await edge.http.post("/departures", json=signed(LeavePool(nonce=8)))).status_code == 409
+    assert (await edge.http.post("/departures", json=signed(LeavePool(nonce=10)))).status_code == 202
+    late = Machine(edge, KEY)
+    answer = await late.hand_in(delegation(DEVICE, nonce=10))
     assert (answer.status_code, answer.json()["error"]["reason"]) == (409, "nonce-too-low")
+    assert (await late.hand_in(delegation(DEVICE, nonce=11))).status_code == 202
+
+
+async def test_of_two_contents_at_once_under_one_identity_one_is_carried(edge: RunningEdge) -> None:
+    machines = [Machine(edge, DeviceKey(bytes([number]) * 32)) for number in range(1, 6)]
+    answers = await asyncio.gather(*(each.hand_in(delegation(each.device, nonce=1)) for each in machines))
+    assert sorted(answer.status_code for answer in answers) == [202, 409, 409, 409, 409]
+    assert len(edge.log.records(AGENT_ENROLMENTS)) == 1
 
 
 async def test_who_is_in_may_leave(edge: RunningEdge) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millpond.events.agent_enrolments import DeviceDelegated
+from millpond.events.agent_enrolments import DeviceDelegated, DeviceRevoked
 from millpond.events.event import Event
 from millpond.events.registry_members import (
     ContributorAdmitted,
@@ -104,7 +104,38 @@ def test_a_strangers_refused_delegation_takes_nothing_away() -> None:
     assert heard(ADMITTED, registered(), refused(ALICE)).works_for(DEVICE, NOON_MS) is None
 
 
-EVENTS = st.sampled_from([ADMITTED, SUSPENDED, REMOVED, registered(), delegated(), refused(), refused(MALLORY)])
+def revoked(signer: str = ALICE) -> DeviceRevoked:
+    message: dict[str, int | str] = {"device": DEVICE, "nonce": 2}
+    return DeviceRevoked(action="RevokeDevice", signer=signer, message=message, signature="0x00")
+
+
+def test_a_revocation_counts_before_the_registry_has_answered_in_whatever_order_the_topics_are_read() -> None:
+    at_one, at_two = NOON_MS + 1, NOON_MS + 2
+    for events in ((registered(), (revoked(), at_one)), ((revoked(), at_one), registered())):
+        members = heard(ADMITTED, *events)
+        assert (members.device(DEVICE).state, members.device(DEVICE).reason) == ("removed", "revoked")
+        assert members.works_for(DEVICE, NOON_MS) is None
+    assert heard(delegated(), (revoked(), at_one)).device(DEVICE).state == "removed"
+    # What the registry says later of a later delegation counts.
+    again = heard(ADMITTED, registered(), (revoked(), at_one), (REMOVED, at_one), (registered(), at_two))
+    assert again.works_for(DEVICE, NOON_MS) == ALICE
+
+
+def test_nobody_s_revocation_but_the_contributor_s_takes_anything_away() -> None:
+    members = heard(ADMITTED, registered(), (revoked(MALLORY), NOON_MS + 1))
+    assert members.works_for(DEVICE, NOON_MS) == ALICE
+
+
+def test_a_contributor_s_devices_are_those_that_are_no_other_s() -> None:
+    assert heard(delegated()).devices_of(ALICE) == (DEVICE,)
+    moved = heard(registered(), (REMOVED, NOON_MS + 1), (registered(MALLORY), NOON_MS + 2))
+    assert (moved.devices_of(ALICE), moved.devices_of(MALLORY)) == ((), (DEVICE,))
+    assert heard(registered(), delegated(MALLORY)).devices_of(MALLORY) == ()
+
+
+EVENTS = st.sampled_from(
+    [ADMITTED, SUSPENDED, REMOVED, registered(), delegated(), revoked(), refused(), refused(MALLORY)]
+)
 
 
 @given(st.lists(EVENTS))
