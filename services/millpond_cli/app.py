@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "terms": Lazy("millpond_cli.terms:terms", "What the pool offers, version by version."),
     "gateway": Lazy("millpond_cli.members:gateway", "Who may send jobs."),
     "contributor": Lazy("millpond_cli.members:contributor", "Who may lend GPUs."),
+    "epoch": Lazy("millpond_cli.epochs:epoch", "What is owed to whom, epoch by epoch; and an epoch's end."),
     "deadletters": Lazy("millpond_cli.deadletters:deadletters", "Records that a service could not decide."),
     "database": Lazy("millpond_cli.database:database", "A role and a schema for each service."),
     "generate": Lazy(

@@ -1,4 +1,4 @@
-"""An order that the registry decides on: signed, published, and its answer waited for on the registry's own topics."""
+"""An order that a service decides on: signed, published, and its answer waited for on that service's own topics."""
 
 from __future__ import annotations
 
@@ -28,7 +28,6 @@ from millpond_cli.commanding import commanded, publish_command
 from millpond_cli.kafka_topics import CLUSTER_SECONDS_MAX, KafkaAway
 
 ANSWER_LOOK_S: Final = 0.25
-LETTERS: Final = deadletters("registry")
 
 # An action with this nonce.
 Order = Callable[[int], Action]
@@ -40,7 +39,7 @@ class NoAnswersTopic(MillpondError):
 
 @dataclass(frozen=True)
 class Given:
-    """An order as it stands on the topic, and the registry's answer: the event it caused, or why it was refused.
+    """An order as it stands on the topic, and the service's answer: the event it caused, or why it was refused.
 
     ``answer`` is None if there was none in time.
     """
@@ -63,7 +62,7 @@ class Operator:
 async def give(
     settings: KafkaSettings, operator: Operator, order: Order, *, subject: str, answers: Topic, wait_s: float
 ) -> Given:
-    """Signs and publishes the order about ``subject``, and waits for the answer on ``answers``.
+    """Signs and publishes the order about ``subject``, and waits for the answer of the owner of ``answers`` there.
 
     Raises ``KafkaAway``, ``NoCommandsTopic``, ``NoAnswersTopic``.
     """
@@ -93,9 +92,10 @@ async def _given(
     partition = partition_of(subject.encode(), answers.partitions)
     # A refusal stands on the partition with the number of the command's own.
     refused_on = partition_of(subject.encode(), OPERATOR_COMMANDS.partitions)
-    tail = _Tail(settings, [Place(answers.name, partition), Place(LETTERS.name, refused_on)])
+    letters = deadletters(answers.owner)
+    tail = _Tail(settings, [Place(answers.name, partition), Place(letters.name, refused_on)])
     now_ms = time.time_ns() // 1_000_000
-    # Time, so that two machines of one operator need not talk to each other; the registry's own word, so that a clock
+    # Time, so that two machines of one operator need not talk to each other; the service's own word, so that a clock
     # that was ahead once doesn't lock its owner out.
     known = [_nonce(event, operator.address) for event in _events(answers, await tail.read())]
     nonce = max(now_ms, *(each + 1 for each in known if each is not None), 0)
@@ -106,7 +106,7 @@ async def _given(
         records = await tail.read()
         answer = next(
             (event for event in _events(answers, records) if _nonce(event, operator.address) == nonce),
-            _refusal(place, offset, _events(LETTERS, records)),
+            _refusal(place, offset, _events(letters, records)),
         )
         if answer is not None or time.monotonic() >= deadline_s:
             return Given(command, place, offset, answer)
