@@ -10,6 +10,7 @@ from eth_utils.address import to_checksum_address
 
 from millpond.settings import (
     SETTINGS,
+    ChainSettings,
     HealthSettings,
     KafkaSettings,
     LogSettings,
@@ -41,7 +42,7 @@ def problems_of(kind: type[Settings]) -> str:
     return str(invalid.value.facts["problems"])
 
 
-@pytest.mark.parametrize("kind", [k for k in SETTINGS if k not in (PoolSettings, PostgresSettings)])
+@pytest.mark.parametrize("kind", [k for k in SETTINGS if k not in (ChainSettings, PoolSettings, PostgresSettings)])
 def test_a_laptop_needs_no_settings(kind: type[Settings]) -> None:
     load(kind)
 
@@ -59,6 +60,8 @@ def test_each_variable_is_read_under_the_name_that_is_listed(monkeypatch: pytest
         "MILLPOND_KAFKA_SECURITY_PROTOCOL": "SSL",
         "MILLPOND_KAFKA_SASL_MECHANISM": "PLAIN",
         "MILLPOND_POSTGRES_DSN": "postgresql://x@y/z",
+        "MILLPOND_CHAIN_RPC_URL": "https://x/key",
+        "MILLPOND_CHAIN_PAYOUTS": OPERATORS[0],
         "MILLPOND_STREAM_LEASE_S": "2",
         "MILLPOND_HEALTH_HOST": "0.0.0.0",
         "MILLPOND_LOG_LEVEL": "DEBUG",
