@@ -148,6 +148,10 @@ class Transaction(Protocol):
         """Remembers each item for ever, and says in the same order which are seen for the first time."""
         ...
 
+    async def still_here(self) -> None:
+        """Says that we work and are not frozen, so that the server doesn't end the transaction."""
+        ...
+
     async def take_timers(self, scope: Place, now_ms: int) -> tuple[int, list[str]]:
         """Takes what is due in ``scope``: the tick's time (never before an earlier tick's) and the names, in order."""
         ...

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Generic
+from typing import Final, Generic
 
 from millpond.errors import MillpondError
 from millpond.stream.command_desk import CONFLICT_SENTENCE, Announcement, CommandDesk, Handled
@@ -14,6 +15,10 @@ from millpond.stream.outlet import Outlet, shared_headers, under
 from millpond.stream.plan import Plan, dead_letter
 from millpond.stream.record import Place
 from millpond.stream.service import Service
+
+# The server ends a transaction in which nothing is said for a second and a half, as a frozen process's. Rules that count
+# on a busy machine may take longer than that for a batch; the same batch would be tried for ever.
+STILL_HERE_S: Final = 0.4
 
 
 class RulesFailed(MillpondError):
@@ -161,8 +166,12 @@ class Transactor(Generic[State]):
             await transaction.lock(keys)
             before = await self._service.store.load(transaction.connection, keys)
         folded = _Folded(before, [], {})
+        said_s = time.monotonic()
         for scope, each in inputs:
             self._take(scope, each, folded, headers)
+            if time.monotonic() > said_s + STILL_HERE_S:
+                await transaction.still_here()
+                said_s = time.monotonic()
         self._conclude(*inputs[-1], folded, headers)
         await self._service.store.save(transaction.connection, before, folded.state)
         for scope, timers in folded.timers.items():

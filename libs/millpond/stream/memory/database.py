@@ -86,6 +86,9 @@ class MemoryTransaction:
                 self._tables.items[identity] = item.content_hash
         return judge_items(items, new=new, hashes=self._tables.items)
 
+    async def still_here(self) -> None:
+        return  # nobody ends it
+
     async def take_timers(self, scope: Place, now_ms: int) -> tuple[int, list[str]]:
         due = sorted(
             (at_ms, name) for (place, name), at_ms in self._tables.timers.items() if place == scope and at_ms <= now_ms

@@ -101,6 +101,9 @@ class PostgresTransaction:
         hashes = {(row["topic"], row["identity"]): row["content_hash"] for row in known}
         return judge_items(items, new={(row["topic"], row["identity"]) for row in inserted}, hashes=hashes)
 
+    async def still_here(self) -> None:
+        await self.connection.execute("SELECT")
+
     async def take_timers(self, scope: Place, now_ms: int) -> tuple[int, list[str]]:
         # take_timers: whoever deletes them has them; a second process finds none.
         rows = await self.connection.fetch(
