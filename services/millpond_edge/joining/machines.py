@@ -100,6 +100,8 @@ def device_shown(door: Door, device: str) -> DeviceShown:
     shown = DeviceShown(
         state=standing.state, contributor=standing.contributor, reason=standing.reason, sentence=standing.sentence
     )
+    if standing.state == "waiting" and standing.contributor is not None:
+        return shown.model_copy(update={"sentence": door.members.contributor_sentence(standing.contributor)})
     why_not = door.members.why_not(device, door.clock.now_ms())
     if standing.state != "registered" or why_not is None:
         return shown

@@ -84,8 +84,8 @@ class Members:
             case DeviceRemoved(contributor=contributor, device=device, reason=reason, sentence=sentence):
                 standing = Standing("removed", contributor, reason=reason, sentence=sentence)
                 self._decided[device] = _Said(standing, received.stamp_ms)
-            case ContributorWaits(contributor=contributor):
-                self._contributors[contributor] = ("waiting", None)
+            case ContributorWaits(contributor=contributor, sentence=sentence):
+                self._contributors[contributor] = ("waiting", sentence or None)
             case ContributorAdmitted(contributor=contributor):
                 self._contributors[contributor] = ("admitted", None)
             case ContributorSuspended(contributor=contributor, sentence=sentence):
@@ -135,7 +135,7 @@ class Members:
         return self._contributors.get(contributor, ("unknown", None))[0]
 
     def contributor_sentence(self, contributor: str) -> str | None:
-        """Why the registry suspended the contributor, if it did."""
+        """Why the contributor waits, or is suspended; None if there is nothing to say."""
         return self._contributors.get(contributor, ("unknown", None))[1]
 
     def works_for(self, device: str, now_ms: int) -> str | None:

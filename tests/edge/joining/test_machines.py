@@ -9,10 +9,10 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from edge.joining.visitors import ALICE, Machine, address_of, browser
+from edge.joining.visitors import ALICE, Machine, address_of, browser, delegation
 from edge.pool import CHAIN_ID, POOL, RECEIPT_KEY, RunningEdge, running_edge
 from millpond.events.pool_terms import TermsPublished
-from millpond.events.registry_members import ContributorSuspended, DeviceRefused
+from millpond.events.registry_members import ContributorSuspended, ContributorWaits, DeviceRefused
 from millpond.events.topics import POOL_TERMS, REGISTRY_MEMBERS
 from millpond.identity import DeviceKey
 from millpond_agent.edge_client import Device, Enrolled, Enrolment, Pool
@@ -84,6 +84,15 @@ async def test_a_refusal_comes_with_the_registry_s_reason(edge: RunningEdge, mac
     await edge.settled()
     found = (await machine.get(f"/devices/{OWN.device}")).json()
     assert found == {"state": "refused", "contributor": address_of(ALICE), **facts}
+
+
+async def test_who_waits_is_told_for_what(edge: RunningEdge, machine: Machine) -> None:
+    assert (await machine.hand_in(delegation(OWN.device))).status_code == 202
+    waits = ContributorWaits(contributor=address_of(ALICE), reason="approval", sentence="The operator looks at each.")
+    edge.log.say(REGISTRY_MEMBERS, address_of(ALICE), waits)
+    await edge.settled()
+    found = (await machine.get(f"/devices/{OWN.device}")).json()
+    assert (found["state"], found["sentence"]) == ("waiting", "The operator looks at each.")
 
 
 async def test_nobody_asks_for_another_device(edge: RunningEdge, machine: Machine) -> None:

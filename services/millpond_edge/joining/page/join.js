@@ -142,7 +142,9 @@ function shown({ contributor, standing }) {
     notice(standing.sentence ?? "The pool did not let the machine in.");
     return true;
   }
-  if (own && standing.state === "waiting") byId("waiting").textContent = "The machine agreed. Waiting for the pool to let it in.";
+  if (own && standing.state === "waiting") {
+    byId("waiting").textContent = `The machine agreed. Waiting for the pool to let it in. ${standing.sentence ?? ""}`;
+  }
   return false;
 }
 
