@@ -30,3 +30,12 @@ def test_the_input_is_decoded_once_however_many_renditions_there_are() -> None:
     )
     assert command.count("-i") == 1
     assert sum(word.endswith(".ts") for word in command) == 8
+
+
+def test_the_input_may_be_a_video_in_one_file_and_nothing_that_names_others() -> None:
+    command = transcode_command(Path("ffmpeg"), [rendition(64, 36)], encoder="libx264", threads=1)
+    before_the_input = command[: command.index("-i")]
+    assert before_the_input[before_the_input.index("-protocol_whitelist") + 1] == "file"
+    allowed = set(before_the_input[before_the_input.index("-format_whitelist") + 1].split(","))
+    assert not allowed & {"concat", "dash", "hls", "image2", "imf", "lavfi", "rtsp", "sdp", "tty", "webm_dash_manifest"}
+    assert command[command.index("-i") + 1].startswith("file:")

@@ -137,6 +137,16 @@ async def test_a_deleted_job_ends_and_its_slot_is_free_at_once(served_runner: Se
         assert (await running)["reason"] == "cancelled"
 
 
+async def test_a_file_that_is_still_being_written_is_no_output(served_runner: Served, fake_ffmpeg: Fake) -> None:
+    fake = fake_ffmpeg("echo half > small.ts" + HANGS)
+    async with served_runner(fake) as runner:
+        running = asyncio.create_task(runner.transcode(b"segment"))
+        await started(fake)
+        assert (await runner.http.get("/outputs/job-1/small")).status_code == 404
+        await runner.http.delete("/outputs/job-1")
+        await running
+
+
 async def test_a_caller_who_hangs_up_ends_his_job(served_runner: Served, fake_ffmpeg: Fake) -> None:
     fake = fake_ffmpeg(HANGS)
     async with served_runner(fake) as runner:

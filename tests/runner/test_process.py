@@ -79,9 +79,13 @@ async def process(directory: Path, **settings: object) -> AsyncIterator[Process]
         async with httpx.AsyncClient(base_url=announced["url"], timeout=WITHIN_S) as http:
             yield Process(started, announced, http, directory / "work")
     finally:
-        if started.returncode is None:
-            started.kill()
+        end(started)
         await started.communicate()
+
+
+def end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        process.kill()
 
 
 async def test_it_announces_itself_does_a_job_and_says_goodbye(tmp_path: Path, bunny: list[bytes]) -> None:
@@ -164,14 +168,20 @@ async def test_one_whose_parent_has_died_meanwhile_does_not_begin(tmp_path: Path
     )
     os.close(reading)
     os.close(writing)
-    assert await asyncio.wait_for(started.wait(), WITHIN_S) != 0
+    try:
+        assert await asyncio.wait_for(started.wait(), WITHIN_S) != 0
+    finally:
+        end(started)
     assert not os.listdir(tmp_path)
 
 
 async def test_one_that_cannot_begin_says_why_and_how_to_mend_it(tmp_path: Path) -> None:
-    process = await begun(tmp_path, slots=0)
-    said, errors = await asyncio.wait_for(process.communicate(), WITHIN_S)
-    assert process.returncode == 1
+    refusing = await begun(tmp_path, slots=0)
+    try:
+        said, errors = await asyncio.wait_for(refusing.communicate(), WITHIN_S)
+    finally:
+        end(refusing)
+    assert refusing.returncode == 1
     assert not said
     assert "MILLPOND_RUNNER_SLOTS is '0'" in errors.decode()
     assert "Traceback" not in errors.decode()

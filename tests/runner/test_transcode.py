@@ -12,6 +12,7 @@ from typing import Any
 import av
 import pytest
 
+from millpond_inspector.examine import examine
 from runner.conftest import SMALL, Runner, Served, spec
 from runner.media import made, shown_at
 
@@ -39,6 +40,19 @@ async def test_every_frame_is_in_every_rendition_at_its_own_time(
         assert (told["width"], told["height"], told["frames"]) == (asked["width"], asked["height"], 25)
         assert told["pixels"] == told["width"] * told["height"] * 25
         assert shown_at(path) == shown_at(second)
+
+
+async def test_the_pool_s_inspector_counts_what_the_runner_counts(
+    runner: Runner, bunny: list[bytes], tmp_path: Path
+) -> None:
+    done = await runner.transcode(bunny[0], *RENDITIONS)
+    for told in done["renditions"]:
+        path = await runner.output(tmp_path / "out.ts", told["name"])
+        with path.open("rb") as file:  # nobody else is waiting
+            seen = examine(file, decode=True, side_max=7_680)
+        counted = {name: told[name] for name in ("width", "height", "frames")}
+        assert {name: seen[name] for name in counted} == counted
+        assert seen["decoded_frames"] == told["frames"]
 
 
 async def test_what_comes_out_is_h264_that_begins_with_a_key_frame_and_has_no_sound(
