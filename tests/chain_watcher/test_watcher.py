@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -24,6 +25,9 @@ from millpond.events.chain_revenue import (
     TicketRedeemed,
 )
 from millpond.events.chain_transfers import PayeeUnpaid, SlotFilled, TreasuryTransaction
+from millpond.stream.database import LeaseLost
+from millpond_chain_watcher.reading import TransactionsMissing
+from millpond_chain_watcher.rules import SightingMissing
 from millpond_chain_watcher.watcher import FinalBlockVanished, IncomeDiffers
 
 
@@ -217,3 +221,59 @@ async def test_a_node_that_answers_nonsense_is_asked_again_and_nothing_moves(wat
     proxy.body = None
     await watch.settle()
     assert [each.finality for each in watch.said(TicketRedeemed)] == ["observed", "final"]
+
+
+def without_logs(method: str, _: list[Any], answer: Any) -> Any:
+    """A node that has the blocks, and has lost its index of logs."""
+    return answer | {"result": []} if method == "eth_getLogs" else answer
+
+
+async def test_what_the_first_look_was_not_shown_is_found_before_it_is_money(watch: Watching, proxy: Proxy) -> None:
+    await watch.pool.redeem(ETHER)
+    proxy.told = without_logs
+    await watch.look()
+    assert not watch.said(TicketRedeemed)
+    proxy.told = None
+    await watch.settle()
+    assert [each.finality for each in watch.said(TicketRedeemed)] == ["observed", "final"]
+    assert not watch.said(IncomeUnexplained)
+
+
+async def test_what_the_last_look_is_not_shown_is_not_believed_to_be_gone(watch: Watching, proxy: Proxy) -> None:
+    await watch.pool.redeem(ETHER)
+    await watch.look()
+    await watch.pool.anvil.mine(2)
+    proxy.told = without_logs
+    with pytest.raises(SightingMissing):
+        await watch.look()
+    assert [each.finality for each in watch.said(TicketRedeemed)] == ["observed"]
+    proxy.told = None
+    await watch.look()
+    assert [each.finality for each in watch.said(TicketRedeemed)] == ["observed", "final"]
+
+
+async def test_a_transaction_of_treasurys_that_the_blocks_do_not_show_is_asked_for_again(
+    watch: Watching, proxy: Proxy
+) -> None:
+    await send(watch.pool.anvil.client, TREASURY, to=STRANGER.address, value=1)
+
+    def without_transactions(method: str, parameters: list[Any], answer: Any) -> Any:
+        if method == "eth_getBlockByNumber" and parameters[1]:
+            return answer | {"result": answer["result"] | {"transactions": []}}
+        return answer
+
+    proxy.told = without_transactions
+    with pytest.raises(TransactionsMissing):
+        await watch.look()
+    proxy.told = None
+    await watch.settle()
+    assert [each.finality for each in watch.said(TreasuryTransaction)] == ["observed", "final"]
+
+
+async def test_a_zombie_that_lost_its_lease_changes_nothing(watch: Watching) -> None:
+    await watch.pool.redeem(ETHER)
+    await watch.database.release_lease(watch.lease)
+    assert await watch.database.try_lease("watcher", "another", 600) is not None
+    with pytest.raises(LeaseLost):
+        await watch.look()
+    assert not watch.said(TicketRedeemed)
