@@ -14,6 +14,8 @@ from millpond.terms.terms import Terms
 
 # Terms are a few pages; a megabyte is a mistake.
 FILE_BYTES_MAX = 262_144
+# A wrong value is shown to be recognized, not to be read to its end.
+SHOWN_CHARACTERS_MAX = 120
 
 
 class TermsFileInvalid(MillpondError):
@@ -39,7 +41,7 @@ def read_terms_file(path: Path) -> Terms:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise TermsFileInvalid(path=path, problems=f"- line {line}: {error.problem}") from error
     except yaml.YAMLError as error:
-        raise TermsFileInvalid(path=path, problems=f"- it is not YAML: {error}") from error
+        raise TermsFileInvalid(path=path, problems=f"- it is not YAML: {' '.join(str(error).split())}") from error
     try:
         return Terms.model_validate_json(_json(value))
     except ValidationError as error:
@@ -57,7 +59,10 @@ def _problem(tree: yaml.Node | None, details: object) -> str:
     location = details["loc"]
     field = ".".join(map(str, location)) or "the whole"
     message = str(details["msg"]).removeprefix("Value error, ")
-    found = "" if details["type"] == "missing" or isinstance(details["input"], dict) else f" is {details['input']!r}"
+    shown = repr(details["input"])
+    if len(shown) > SHOWN_CHARACTERS_MAX:
+        shown = f"{shown[:SHOWN_CHARACTERS_MAX]}…"
+    found = "" if details["type"] == "missing" or isinstance(details["input"], dict) else f" is {shown}"
     return f"- line {_line(tree, location)}: {field}{found}: {message}"
 
 
