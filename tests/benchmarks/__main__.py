@@ -11,11 +11,12 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.figure import Benchmark, Figure, summarise
+from benchmarks.metering_throughput import METERING
 from benchmarks.stream_latency import LATENCY
 from benchmarks.stream_throughput import THROUGHPUT
 from millpond.localstack import LocalStack
 
-BENCHMARKS: tuple[Benchmark, ...] = (THROUGHPUT, LATENCY)
+BENCHMARKS: tuple[Benchmark, ...] = (THROUGHPUT, LATENCY, METERING)
 LOCAL = Path(__file__).parents[2] / ".local"
 
 

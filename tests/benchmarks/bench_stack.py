@@ -90,9 +90,9 @@ class Farm:
 
 @contextmanager
 def program(
-    module: str, name: str, dsn: str, stack: LocalStack, batch_records_max: int
+    module: str, name: str, dsn: str, stack: LocalStack, batch_records_max: int, **more: str
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Runs ``python -m module`` for one run, and kills it afterwards."""
+    """Runs ``python -m module`` for one run, and kills it afterwards. ``more``: what it needs in its environment besides."""
     LOGS.mkdir(parents=True, exist_ok=True)
     environment = {
         **os.environ,
@@ -105,6 +105,7 @@ def program(
         "MILLPOND_HEALTH_PORT": "0",
         "MILLPOND_LOG_LEVEL": "WARNING",
         "MILLPOND_STREAM_BATCH_RECORDS_MAX": str(batch_records_max),
+        **more,
     }
     with (LOGS / f"{name}.{module}.log").open("wb") as output:
         running = subprocess.Popen([sys.executable, "-m", module], env=environment, stdout=output, stderr=output)
@@ -116,13 +117,17 @@ def program(
 
 
 async def wait_for_end(
-    consumer: AIOKafkaConsumer, topic: str, records: int, running: subprocess.Popen[bytes]
+    consumer: AIOKafkaConsumer,
+    topic: str,
+    records: int,
+    running: subprocess.Popen[bytes],
+    partitions_count: int = PARTITIONS,
 ) -> tuple[int, float]:
     """How many records the topic holds once there are at least ``records``, and when that was seen (monotonic seconds).
 
     A look at the partitions' ends costs the broker next to nothing.
     """
-    partitions = [TopicPartition(topic, n) for n in range(PARTITIONS)]
+    partitions = [TopicPartition(topic, n) for n in range(partitions_count)]
     give_up_s = time.monotonic() + GIVE_UP_S
     found = 0
     while time.monotonic() < give_up_s and running.poll() is None:

@@ -20,7 +20,10 @@ class Run:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """``goal``: of the ratio if there is a baseline, of the value otherwise; ``better`` says which side of it is good."""
+    """``goal``: of the ratio if there is a baseline, of the value otherwise; ``better`` says which side of it is good.
+
+    ``judged`` is "value" where the baseline is only shown beside an absolute goal.
+    """
 
     name: str
     unit: str
@@ -28,6 +31,7 @@ class Benchmark:
     better: Literal["more", "less"]
     run: Callable[[LocalStack], Run]
     runs: int = 5
+    judged: Literal["ratio", "value"] = "ratio"
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ def summarise(benchmark: Benchmark, runs: Sequence[Run]) -> Figure:
     baseline = statistics.median(baselines) if baselines else None
     # Of each run by itself, since the machine may have been busier in one than in another.
     ratio = statistics.median(run.value / run.baseline for run in runs if run.baseline) if baselines else None
-    judged = value if ratio is None else ratio
+    judged = value if ratio is None or benchmark.judged == "value" else ratio
     met = judged >= benchmark.goal if benchmark.better == "more" else judged < benchmark.goal
     spread = (max(values) - min(values)) / value
     return Figure(value, benchmark.unit, baseline, ratio, benchmark.goal, spread, met)
