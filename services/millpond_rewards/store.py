@@ -50,7 +50,7 @@ class _Book:
     previous_root: str
     carried: Mapping[str, Carried]
     phase: Phase
-    asked: Asked | None
+    asked: tuple[Asked, ...]
     closing: EpochClosing | None
     watermarks: frozenset[tuple[int, int]]
     began_ms: int | None

@@ -328,7 +328,7 @@ class Story:
 
         As if his order had been read and verified: in pure Python a signature takes a tenth of a second.
         """
-        self.state = replace(self.state, asked=Asked(OPERATOR, self._nonce()))
+        self.state = replace(self.state, asked=(Asked(OPERATOR, self._nonce(), self.state.epoch),))
         self.timers[END] = 0
         self.wait()
         for watermark, copy in watermarks(self.last(EpochClosing)):

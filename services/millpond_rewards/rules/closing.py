@@ -40,38 +40,45 @@ _REFUSALS: Final = {
 }
 
 
-def on_commanded(pool: Pool, state: State, received: Received, command: OperatorCommanded) -> Decision[State]:
-    """A command that isn't the operator's, or that was answered before, is nobody's business; any other gets an answer."""
-    action = _verified(pool, state, command)
-    if action is None:
+def on_commanded(pool: Pool, state: State, command: OperatorCommanded) -> Decision[State]:
+    """A command that isn't the operator's, or that was answered before, is nobody's business; any other waits for its tick.
+
+    Until then it isn't known what else stands on the inputs: terms, say, that were published before it.
+    """
+    if command.action != CloseEpoch.__name__:
         return Decision(state)
-    reason = _refusal(state, action)
-    if reason is None:
-        return Decision(_asked(state, command, action), timers=(Timer(END, 0),))
-    sentence = _REFUSALS[reason].format(epoch=state.epoch, asked=action.epoch)
-    refused = CloseRefused(signer=command.signer, nonce=action.nonce, reason=reason, sentence=sentence)
-    answer = Outgoing(REWARDS_EPOCHS, pool.domain.pool, refused, received.stamp_ms)
-    return Decision(with_nonce(state, command.signer, action.nonce), (answer,))
-
-
-def recalled(pool: Pool, state: State, command: OperatorCommanded) -> State:
-    """A rebuild reads it again: if it has no answer among what was published, it still waits for its tick."""
-    action = _verified(pool, state, command)
-    if action is None or action.epoch != state.epoch:
-        return state
-    return _asked(state, command, action)
+    try:
+        action = verify_action(command, domain=pool.domain, signers=pool.operators)
+        assert isinstance(action, CloseEpoch)
+        check_nonce(state.nonces.get(command.signer), action.nonce)
+    except ActionRefused:
+        return Decision(state)
+    asked = Asked(command.signer, action.nonce, action.epoch)
+    state = with_nonce(replace(state, asked=(*state.asked, asked)), asked.signer, asked.nonce)
+    return Decision(state, timers=(Timer(END, 0),))
 
 
 def on_end(pool: Pool, state: State, tick: Tick) -> Decision[State]:
-    """The schedule's or the operator's: the epoch is ending, if it is open."""
-    if state.phase != "open" or state.offer() is None:
-        return Decision(state)
+    """By the operator's order or by schedule, the epoch is ending; an order that ends nothing is answered with a reason."""
+    events: list[Outgoing] = []
+    for asked in state.asked:
+        reason = _refusal(state, asked)
+        if reason is None:
+            ending = EpochEnding(epoch=state.epoch, as_of=tick.as_of, signer=asked.signer, nonce=asked.nonce)
+            state = with_ending(state, ending)
+            events.append(_out(pool, ending, tick.as_of_ms))
+        else:
+            sentence = _REFUSALS[reason].format(epoch=state.epoch, asked=asked.epoch)
+            refused = CloseRefused(signer=asked.signer, nonce=asked.nonce, reason=reason, sentence=sentence)
+            events.append(_out(pool, refused, tick.as_of_ms))
+    state = replace(state, asked=())
     due_ms = end_due_ms(pool, state)
-    if state.asked is None and (due_ms is None or tick.as_of_ms < due_ms):
-        return Decision(state, timers=() if due_ms is None else (Timer(END, due_ms),))
-    signer, nonce = state.asked or (None, None)
-    ending = EpochEnding(epoch=state.epoch, as_of=tick.as_of, signer=signer, nonce=nonce)
-    return Decision(with_ending(state, ending), (_out(pool, ending, tick.as_of_ms),))
+    if state.phase != "open" or due_ms is None:
+        return Decision(state, tuple(events))
+    if tick.as_of_ms < due_ms or state.offer() is None:
+        return Decision(state, tuple(events), (Timer(END, max(due_ms, tick.as_of_ms + AGAIN_MS)),))
+    scheduled = EpochEnding(epoch=state.epoch, as_of=tick.as_of)
+    return Decision(with_ending(state, scheduled), (*events, _out(pool, scheduled, tick.as_of_ms)))
 
 
 def on_ending_read(pool: Pool, state: State, received: Received, ending: EpochEnding) -> Decision[State]:
@@ -129,7 +136,7 @@ def with_nonce(state: State, signer: str, nonce: int) -> State:
 def with_ending(state: State, ending: EpochEnding) -> State:
     if ending.signer is not None and ending.nonce is not None:
         state = with_nonce(state, ending.signer, ending.nonce)
-    return replace(state, phase="ending", asked=None)
+    return replace(state, phase="ending")
 
 
 def with_closing(state: State, closing: EpochClosing) -> State:
@@ -201,29 +208,11 @@ def obstacle(state: State, tick: Tick) -> tuple[str, str] | None:
     return None
 
 
-def _verified(pool: Pool, state: State, command: OperatorCommanded) -> CloseEpoch | None:
-    """The operator's order to close an epoch, if it is one and new."""
-    if command.action != CloseEpoch.__name__:
-        return None
-    try:
-        action = verify_action(command, domain=pool.domain, signers=pool.operators)
-        assert isinstance(action, CloseEpoch)
-        check_nonce(state.nonces.get(command.signer), action.nonce)
-    except ActionRefused:
-        return None
-    return action
-
-
-def _asked(state: State, command: OperatorCommanded, action: CloseEpoch) -> State:
-    state = replace(state, asked=Asked(command.signer, action.nonce))
-    return with_nonce(state, command.signer, action.nonce)
-
-
-def _refusal(state: State, action: CloseEpoch) -> str | None:
-    if state.phase != "open" or state.asked is not None:
-        return "already-ending"
-    if action.epoch != state.epoch:
+def _refusal(state: State, asked: Asked) -> str | None:
+    if asked.epoch != state.epoch:
         return "another-epoch"
+    if state.phase != "open":
+        return "already-ending"
     return "no-terms" if state.offer() is None else None
 
 

@@ -30,7 +30,6 @@ from millpond_rewards.rules.closing import (
     on_commanded,
     on_end,
     on_ending_read,
-    recalled,
     timers_after_closing,
     waiting,
     with_closed,
@@ -50,7 +49,7 @@ def decide(state: State, received: Input, *, pool: Pool) -> Decision[State]:
     before, state = state, taken_in(state, received)
     match received.event:
         case OperatorCommanded() as command:
-            return on_commanded(pool, state, received, command)
+            return on_commanded(pool, state, command)
         case EpochEnding() as ending:
             return on_ending_read(pool, state, received, ending)
         case Watermark() if state.is_decided:
@@ -66,7 +65,7 @@ def recall(state: State, received: Received, *, pool: Pool) -> Decision[State]:
     """What a rebuild reads again. A command to close that has no answer among our outputs still waits for one."""
     state = taken_in(state, received)
     if isinstance(received.event, OperatorCommanded):
-        state = recalled(pool, state, received.event)
+        state = on_commanded(pool, state, received.event).state
     return Decision(state)
 
 

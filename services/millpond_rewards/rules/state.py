@@ -60,10 +60,11 @@ class Pool:
 
 
 class Asked(NamedTuple):
-    """The operator's command to close the epoch, which waits for the next tick."""
+    """The operator's order to close an epoch, which waits for the next tick."""
 
     signer: str
     nonce: int
+    epoch: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +151,7 @@ class State:
 
     opening: Opening = field(default_factory=Opening)
     phase: Phase = "open"
-    asked: Asked | None = None
+    asked: tuple[Asked, ...] = ()
     closing: EpochClosing | None = None
     watermarks: frozenset[tuple[int, int]] = frozenset()
     began_ms: int | None = None
