@@ -14,10 +14,19 @@ from millpond.settings import SETTINGS as SHARED
 from millpond.settings import Settings, SettingsInvalid, Variable, load, unknown_variables, variables
 from millpond_agent.settings import AgentSettings
 from millpond_cli.gateway.settings import GatewaySettings
+from millpond_inspector.settings import InspectorSettings
+from millpond_metering.settings import MeteringSettings
 from millpond_runner.settings import RunnerSettings
 
-# What all programs share, what the command itself reads, the agent that it starts, and the runner that the agent starts.
-SETTINGS: Final[tuple[type[Settings], ...]] = (*SHARED, GatewaySettings, AgentSettings, RunnerSettings)
+# What all programs share, what the command itself reads, and what each program reads besides.
+SETTINGS: Final[tuple[type[Settings], ...]] = (
+    *SHARED,
+    InspectorSettings,
+    MeteringSettings,
+    GatewaySettings,
+    AgentSettings,
+    RunnerSettings,
+)
 
 # A pipe has no width; rich would assume 80 columns and break the variables' names.
 PIPE_COLUMNS: Final = 180
