@@ -163,6 +163,8 @@ class Link:
             while True:
                 while self._outgoing:
                     await self._socket.send_text(self._outgoing.popleft())
+                    # Sending doesn't wait as long as there is room: others have their turn, and a lost connection is noticed.
+                    await asyncio.sleep(0)
                 if self._closing is not None:
                     await self._socket.close(self._closing)
                     return
