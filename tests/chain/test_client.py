@@ -45,6 +45,27 @@ async def test_logs_that_are_too_many_are_asked_for_in_halves(anvil: Anvil, anvi
             await EvmClient(rpc, 31337).logs(first, last, *asked)
 
 
+@pytest.mark.parametrize("lacking", [None, {"hash": "0x" + "77" * 32}], ids=["behind", "on another branch"])
+async def test_a_node_that_lacks_the_block_has_not_said_that_there_are_no_logs(
+    anvil: Anvil, anvil_url: str, lacking: dict[str, str] | None
+) -> None:
+    head = await anvil.client.header("latest")
+
+    def told(method: str, _: list[Any], answer: Any) -> Any:
+        if method == "eth_getLogs":
+            return answer | {"result": []}
+        if method == "eth_getBlockByNumber":
+            return answer | {"result": lacking and answer["result"] | lacking}
+        return answer
+
+    asked = [STRANGER.address], [PAYOUTS.abi.topics["SlotFilled"]]
+    async with before(anvil_url) as proxy, Rpc(proxy.url) as rpc:
+        assert await EvmClient(rpc, 31337).logs(0, head.id, *asked) == []
+        proxy.told = told
+        with pytest.raises(BadAnswer):
+            await EvmClient(rpc, 31337).logs(0, head.id, *asked)
+
+
 async def test_a_question_is_asked_once(anvil_url: str) -> None:
     async with before(anvil_url) as proxy, Rpc(proxy.url) as rpc:
         proxy.body = web.Response(status=502, text="")
