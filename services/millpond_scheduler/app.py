@@ -13,13 +13,17 @@ from millpond_scheduler.store import BoardStore
 
 def build() -> Service[Board]:
     """Raises ``SettingsInvalid``."""
+    return scheduler(load(PoolSettings).id)
+
+
+def scheduler(pool: str) -> Service[Board]:
     return Service(
         name="scheduler",
         shape="single_active",
         reads=READS,
         writes=(SCHEDULER_ASSIGNMENTS, SCHEDULER_READS),
         dead_letters=deadletters("scheduler"),
-        decide=partial(decide, pool=load(PoolSettings).id),
+        decide=partial(decide, pool=pool),
         conclude=conclude,
         store=BoardStore(READS),
         fold=fold,

@@ -10,13 +10,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.edge_agents import ACKNOWLEDGEMENT, AGENTS_A_CORE
 from benchmarks.figure import Benchmark, Figure, summarise
 from benchmarks.metering_throughput import METERING
 from benchmarks.stream_latency import LATENCY
 from benchmarks.stream_throughput import THROUGHPUT
 from millpond.localstack import LocalStack
 
-BENCHMARKS: tuple[Benchmark, ...] = (THROUGHPUT, LATENCY, METERING)
+BENCHMARKS: tuple[Benchmark, ...] = (THROUGHPUT, LATENCY, METERING, AGENTS_A_CORE, ACKNOWLEDGEMENT)
 LOCAL = Path(__file__).parents[2] / ".local"
 
 

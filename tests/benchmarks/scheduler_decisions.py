@@ -94,5 +94,7 @@ def _received(event: Event) -> Received:
 
 
 DECISIONS = Benchmark("scheduler.decisions", "decisions/s", 10_000, "more", partial(run, gpus=1_000))
-DECISIONS_10K = Benchmark("scheduler.decisions_10k_gpus", "decisions/s", 5_000, "more", partial(run, gpus=10_000), runs=3)
+DECISIONS_10K = Benchmark(
+    "scheduler.decisions_10k_gpus", "decisions/s", 5_000, "more", partial(run, gpus=10_000), runs=3
+)
 DECISION_P99 = Benchmark("scheduler.decision_p99", "ms", 1.0, "less", run_single)

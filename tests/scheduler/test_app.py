@@ -9,22 +9,20 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from conftest import OwnStack
 from millpond.events.scheduler_assignments import AttemptClosed, JobAssigned
 from millpond.events.scheduler_reads import ReadUpTo
 from millpond.events.topics import SCHEDULER_ASSIGNMENTS, SCHEDULER_READS
-from millpond_scheduler.app import build
+from millpond_scheduler.app import scheduler
 from scheduler.play import History
-from scheduler.samples import gateway, gpu, joined, progress, requested, terms
+from scheduler.samples import POOL, gateway, gpu, joined, progress, requested, terms
 from scheduler.wire import Devices, Others, in_order
 from stream.disasters import millpond, rows, said
 from stream.topics_made import create_topics, read_all
 from stream.workers import Worker, Workers, wait_until
 
-JOBS = 40
-KILLS = 3
+JOBS = 30
+KILLS = 2
 SLOTS = {"a": 3, "b": 2, "dead": 2}
 NAMES = {gpu(name): name for name in SLOTS}
 # Only a scheduler that hangs reaches it.
@@ -61,11 +59,6 @@ class Crew:
             each.kill()
 
 
-@pytest.fixture(autouse=True)
-def _pool(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MILLPOND_POOL_ID", "pond")
-
-
 async def decided(bootstrap: str) -> list[Any]:
     return in_order(await read_all(bootstrap, SCHEDULER_ASSIGNMENTS))
 
@@ -79,7 +72,7 @@ async def finished(bootstrap: str, jobs: int) -> list[Any]:
 async def test_kills_takeovers_a_dead_gpu_and_a_lost_database(own_stack: OwnStack, tmp_path: Path) -> None:
     stack = own_stack("kafka", "postgres")
     bootstrap, dsn = stack.kafka.bootstrap_servers, stack.postgres.dsn()
-    await create_topics(bootstrap, build())
+    await create_topics(bootstrap, scheduler(POOL))
     workers = Workers(bootstrap, dsn, tmp_path)
     try:
         crew = Crew(workers, dsn)
@@ -103,7 +96,7 @@ async def test_kills_takeovers_a_dead_gpu_and_a_lost_database(own_stack: OwnStac
             crew.end()
             before = {table: await rows(dsn, "scheduler", f"SELECT * FROM {table} ORDER BY 1") for table in TABLES}
             await rows(dsn, "scheduler", "DROP SCHEMA scheduler CASCADE")
-            rebuilt = await millpond("rebuild", "scheduler", bootstrap=bootstrap, dsn=dsn, MILLPOND_POOL_ID="pond")
+            rebuilt = await millpond("rebuild", "scheduler", bootstrap=bootstrap, dsn=dsn, MILLPOND_POOL_ID=POOL)
             assert rebuilt.exit_code == 0, said(rebuilt)
             after = {table: await rows(dsn, "scheduler", f"SELECT * FROM {table} ORDER BY 1") for table in TABLES}
             compare(before, after)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import insort
+from functools import lru_cache
 
 from millpond.events.ids import lease_id
 from millpond.events.scheduler_assignments import CANDIDATES_MAX, Candidate, JobAssigned
@@ -48,9 +49,18 @@ def best_candidates(board: Board, job: Job, as_of_ms: int) -> list[tuple[Rank, G
             break
         if board.devices[gpu.device].expires_ms <= as_of_ms or WORKLOAD not in gpu.workloads:
             continue
-        penalty = FULL * ((gpu.contributor in lost_contributors) + (gpu.id in lost_gpus))
-        insort(found, (rank._replace(score=rank.score + penalty) if penalty else rank, gpu), key=_rank)
+        if lost_gpus:
+            penalty = FULL * ((gpu.contributor in lost_contributors) + (gpu.id in lost_gpus))
+            insort(found, (rank._replace(score=rank.score + penalty), gpu), key=_rank)
+        else:
+            found.append((rank, gpu))
     return found[:CANDIDATES_MAX]
+
+
+# Whoever stands among the best is named by one assignment after the other until it is his turn.
+@lru_cache(maxsize=16_384)
+def _candidate(gpu: str, score: int, slots_free: int) -> Candidate:
+    return Candidate(gpu=gpu, score=score, slots_free=slots_free)
 
 
 def _rank(found: tuple[Rank, Gpu]) -> Rank:
@@ -74,10 +84,7 @@ def _assign(board: Board, job: Job, candidates: list[tuple[Rank, Gpu]], as_of_ms
         workload=WORKLOAD,
         spec=job.spec,
         deadline_at=instant(job.deadline_ms),
-        candidates=tuple(
-            Candidate(gpu=each.id, score=rank.score, slots_free=each.slots - board.used(each))
-            for rank, each in candidates
-        ),
+        candidates=tuple(_candidate(each.id, rank.score, each.slots - board.used(each)) for rank, each in candidates),
         as_of=instant(as_of_ms),
     )
     board.take(assigned, job.partition)

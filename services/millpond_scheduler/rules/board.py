@@ -165,7 +165,8 @@ class Board:
         self.changes.counts = True
         self.running[event.gpu].add(job.id)
         standing = self.standings.get(event.gpu, Standing())
-        self._put_standing(event.gpu, replace(standing, last_assigned=self.counts.assigned))
+        standing = Standing(self.counts.assigned, standing.failures, standing.rests_until_ms)
+        self._put_standing(event.gpu, standing)
 
     def _closed(self, event: AttemptClosed) -> None:
         del self.attempts[event.job]
@@ -183,9 +184,12 @@ class Board:
             self._forget_standing(event.gpu)
             return
         standing = self.standings.get(event.gpu, Standing())
-        if event.outcome == "kept":
+        if event.outcome == "kept" and standing.failures:
             standing = replace(standing, failures=0, rests_until_ms=0)
             self.resting.drop(event.gpu)
+        elif event.outcome == "kept":
+            self.rerank(event.gpu)
+            return
         elif event.reason not in NOT_THE_GPUS_FAULT:
             rest_ms = min(REST_MAX_MS, REST_FIRST_MS << min(standing.failures, 10))
             until_ms = milliseconds(event.as_of) + rest_ms
