@@ -15,9 +15,10 @@ from benchmarks.figure import Benchmark, Figure, summarise
 from benchmarks.metering_throughput import METERING
 from benchmarks.stream_latency import LATENCY
 from benchmarks.stream_throughput import THROUGHPUT
+from benchmarks.treasury_gas import GAS_PER_PAYEE
 from millpond.localstack import LocalStack
 
-BENCHMARKS: tuple[Benchmark, ...] = (THROUGHPUT, LATENCY, METERING, AGENTS_A_CORE, ACKNOWLEDGEMENT)
+BENCHMARKS: tuple[Benchmark, ...] = (THROUGHPUT, LATENCY, METERING, AGENTS_A_CORE, ACKNOWLEDGEMENT, GAS_PER_PAYEE)
 LOCAL = Path(__file__).parents[2] / ".local"
 
 
