@@ -76,6 +76,7 @@ def digest(*facts: object) -> str:
     return "0x" + hashlib.sha256(repr(facts).encode()).hexdigest()
 
 
+@cache
 def contributor(number: int) -> str:
     """A wallet's address, with its checksum; the same for the same number."""
     return str(Wallet.from_key(hashlib.sha256(f"contributor {number}".encode()).digest()).address)
