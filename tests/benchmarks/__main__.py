@@ -13,12 +13,25 @@ from rich.table import Table
 from benchmarks.edge_agents import ACKNOWLEDGEMENT, AGENTS_A_CORE
 from benchmarks.figure import Benchmark, Figure, summarise
 from benchmarks.metering_throughput import METERING
+from benchmarks.scheduler_assignment import ASSIGNMENT_P99
+from benchmarks.scheduler_decisions import DECISION_P99, DECISIONS, DECISIONS_10K
 from benchmarks.stream_latency import LATENCY
 from benchmarks.stream_throughput import THROUGHPUT
 from benchmarks.treasury_gas import GAS_PER_PAYEE
 from millpond.localstack import LocalStack
 
-BENCHMARKS: tuple[Benchmark, ...] = (THROUGHPUT, LATENCY, METERING, AGENTS_A_CORE, ACKNOWLEDGEMENT, GAS_PER_PAYEE)
+BENCHMARKS: tuple[Benchmark, ...] = (
+    THROUGHPUT,
+    LATENCY,
+    ASSIGNMENT_P99,
+    DECISIONS,
+    DECISIONS_10K,
+    DECISION_P99,
+    METERING,
+    AGENTS_A_CORE,
+    ACKNOWLEDGEMENT,
+    GAS_PER_PAYEE,
+)
 LOCAL = Path(__file__).parents[2] / ".local"
 
 

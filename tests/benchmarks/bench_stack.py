@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -20,11 +20,13 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from benchmarks.mill import PARTITIONS, Grain, mill
 from millpond.events.envelope import Envelope, encode
+from millpond.events.topic import Topic
 from millpond.events.topic_plan import topic_settings
 from millpond.events.topics import OPERATOR_COMMANDS
 from millpond.localstack import LocalStack
 from millpond.stream.outlet import partition_of
 from millpond.stream.record import OUTBOX, OutboxNumber
+from stream.topics_made import make_topics
 
 LOOK_EVERY_S = 0.02
 GIVE_UP_S = 120.0
@@ -54,6 +56,19 @@ async def prepare(stack: LocalStack) -> tuple[str, str]:
     await connection.execute(f"CREATE DATABASE {name}")
     await connection.close()
     return name, stack.postgres.dsn(name)
+
+
+async def made_anew(stack: LocalStack, topics: Sequence[Topic]) -> None:
+    """A run's topics hold nothing of the run before: a new database would find itself behind."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=stack.kafka.bootstrap_servers)
+    await admin.start()
+    names = {topic.name for topic in topics}
+    if there := names & set(await admin.list_topics()):
+        await admin.delete_topics(sorted(there))
+        while names & set(await admin.list_topics()):  # noqa: ASYNC110 - Kafka has no event for it
+            await asyncio.sleep(0.05)
+    await admin.close()
+    await make_topics(stack.kafka.bootstrap_servers, topics)
 
 
 class Farm:

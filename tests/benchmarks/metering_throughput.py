@@ -10,24 +10,20 @@ import asyncio
 import subprocess
 import sys
 import uuid
-from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 import asyncpg
 from aiokafka import AIOKafkaConsumer
-from aiokafka.admin import AIOKafkaAdminClient
 
-from benchmarks.bench_stack import LOGS, program, wait_for_end
+from benchmarks.bench_stack import LOGS, made_anew, program, wait_for_end
 from benchmarks.figure import Benchmark, Run
 from metering.samples import POOL, POOL_KEY, Story, finished, signed, story
 from metering.topics import Writers
-from millpond.events.topic import Topic
 from millpond.events.topics import METERING_USAGE, OPERATOR_COMMANDS
 from millpond.localstack import LocalStack
 from millpond.proofs import make_receipt_key
 from millpond_metering.app import metering
-from stream.topics_made import make_topics
 
 RESULTS = 6_000
 TOLD_AT_ONCE = 500
@@ -64,7 +60,7 @@ def _verified_alone() -> float:
 
 async def _rate(stack: LocalStack) -> float:
     service = metering(POOL, POOL_KEY)
-    await _made_anew(stack, (*service.reads, *service.writes, service.dead_letters, OPERATOR_COMMANDS))
+    await made_anew(stack, (*service.reads, *service.writes, service.dead_letters, OPERATOR_COMMANDS))
     name = f"metering_{uuid.uuid4().hex[:8]}"
     connection = await asyncpg.connect(stack.postgres.dsn())
     await connection.execute(f"CREATE DATABASE {name}")
@@ -73,19 +69,6 @@ async def _rate(stack: LocalStack) -> float:
     key_file = LOGS / "receipt.key"
     make_receipt_key(key_file)
     return await _measured(stack, name, key_file)
-
-
-async def _made_anew(stack: LocalStack, topics: Sequence[Topic]) -> None:
-    """A run's topics hold nothing of the run before: a new database would find itself behind."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=stack.kafka.bootstrap_servers)
-    await admin.start()
-    names = {topic.name for topic in topics}
-    if there := names & set(await admin.list_topics()):
-        await admin.delete_topics(sorted(there))
-        while names & set(await admin.list_topics()):  # noqa: ASYNC110 - Kafka has no event for it
-            await asyncio.sleep(0.05)
-    await admin.close()
-    await make_topics(stack.kafka.bootstrap_servers, topics)
 
 
 async def _fill(servers: str) -> None:

@@ -27,7 +27,7 @@ from millpond_cli.kafka_topics import apply_topics
 from stream.workers import Worker, Workers, free_port, wait_until
 
 SEED = int(os.environ.get("SEED", "27"))
-KILLS = int(os.environ.get("KILLS", "4"))
+KILLS = int(os.environ.get("KILLS", "3"))
 # Long enough for a new process to do something before it is killed.
 LIFE_S = (0.3, 1.5)
 WITHIN_S = 60.0
