@@ -56,7 +56,8 @@ def _weighed(state: State, devices: Devices, downtime: Downtime, at_ms: int) -> 
     heartbeats flow again everybody begins anew, since agents need a while to come back.
     """
     flow, hush_ms = state.flow, 1000 * min(2 * downtime.heartbeat_s, downtime.suspect_after_s)
-    silent = sum(_silence_ms(pulse, flow, at_ms) >= hush_ms for _, pulse in devices)
+    since_ms = at_ms - hush_ms
+    silent = 0 if flow.excused_ms > since_ms else sum(pulse.seen_ms <= since_ms for _, pulse in devices)
     is_storm = len(devices) >= STORM_DEVICES_MIN and 2 * silent > len(devices)
     if is_storm == (flow.paused_ms is not None):
         return Decision(state)
@@ -79,12 +80,15 @@ def _silence_ms(pulse: Pulse, flow: Flow, at_ms: int) -> int:
 
 
 def _judged(state: State, devices: Devices, downtime: Downtime, at_ms: int) -> Ruled:
-    judged = {
-        device_id: replace(pulse, state=_by_silence(_silence_ms(pulse, state.flow, at_ms), pulse, downtime))
-        for device_id, pulse in devices
-    }
-    fallen = sorted(device_id for device_id, pulse in devices if judged[device_id].state != pulse.state)
-    return in_turn(state, [partial(_fallen, device_id=each, pulse=judged[each], at_ms=at_ms) for each in fallen])
+    # Most have just beaten: only those are looked at who have been silent for long enough.
+    since_ms = at_ms - downtime.suspect_after_s * 1000
+    silent = [] if state.flow.excused_ms > since_ms else [each for each in devices if each[1].seen_ms <= since_ms]
+    rules = []
+    for device_id, pulse in sorted(silent, key=lambda each: each[0]):
+        judged = _by_silence(_silence_ms(pulse, state.flow, at_ms), pulse, downtime)
+        if judged != pulse.state:
+            rules.append(partial(_fallen, device_id=device_id, pulse=replace(pulse, state=judged), at_ms=at_ms))
+    return in_turn(state, rules)
 
 
 def _by_silence(silence_ms: int, pulse: Pulse, downtime: Downtime) -> PulseState:
