@@ -82,9 +82,9 @@ class Site:
         self.workers.append(worker)
         return worker
 
-    async def command(self, *arguments: str, key: str = operators.KEY) -> Result:
+    async def command(self, *arguments: str, key: str = operators.KEY, wait: str = "50") -> Result:
         keystore, password_file = operators.keystore(self.directory / key, key)
-        signing = ("--keystore", keystore, "--password-file", password_file, "--wait", "50")
+        signing = ("--keystore", keystore, "--password-file", password_file, "--wait", wait)
         environment = {
             "MILLPOND_POOL_ID": "pond",
             "MILLPOND_POOL_CHAIN_ID": "31337",
@@ -158,8 +158,9 @@ def terms_document() -> dict[str, Any]:
 
 async def test_from_the_operators_prompt_to_gpus_that_come_and_go_through_kills_and_a_lost_database(site: Site) -> None:
     await create_topics(site.bootstrap, registry(POOL))
+    document = await the_operator_is_early(site)
     worker = site.start()
-    await the_operator_gives_orders(site)
+    await the_operator_gives_orders(site, document)
     ada, bob = Wallet("ada"), Wallet("bob")
     steady, mortal = Machine("ada-1"), Machine("bob-1")
     await site.enrols(ada.delegates(steady, expires_at=IN_A_YEAR_S))
@@ -200,16 +201,24 @@ async def test_from_the_operators_prompt_to_gpus_that_come_and_go_through_kills_
         assert records[: len(published[place])] == published[place]
 
 
-async def the_operator_gives_orders(site: Site) -> None:
+async def the_operator_is_early(site: Site) -> dict[str, Any]:
+    """Nobody answers yet: told so, and the order stands. Returns the terms."""
     document = terms_document()
     file = site.directory / "terms.yaml"
     await asyncio.to_thread(file.write_text, yaml.safe_dump(document))
-    done = await site.command("terms", "publish", str(file))
-    assert done.exit_code == 0, said(done)
-    assert "Published: version 1 of the terms of pond, from epoch 0 on." in done.output
+    unanswered = await site.command("terms", "publish", str(file), wait="0")
+    assert (unanswered.exit_code, "registry has not answered within 0 s" in said(unanswered)) == (1, True)
+    nothing = await site.command("terms", "show")
+    assert (nothing.exit_code, "No terms were ever published" in said(nothing)) == (1, True)
+    return document
+
+
+async def the_operator_gives_orders(site: Site, document: dict[str, Any]) -> None:
+    file = site.directory / "terms.yaml"
     again = await site.command("terms", "publish", str(file))
     assert (again.exit_code, "version is 1, and the next one is 2" in said(again)) == (1, True), said(again)
     shown = await site.command("terms", "show")
+    assert shown.output.startswith(f"# Version 1 of 1, from epoch 0 on.\n# Signed by {OPERATOR}; hash 0x")
     assert yaml.safe_load(shown.output) == document
 
     admitted = await site.command("gateway", "admit", "acme")
