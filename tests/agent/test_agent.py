@@ -75,7 +75,8 @@ async def test_a_job_that_was_cut_off_by_a_kill_is_begun_again_when_the_lease_st
     await beat(machine)
     wanted = job(machine, word="while 1")
     await machine.edge.assign(wanted)
-    await machine.edge.until(lambda: machine.edge.of_type("JobStarted"))
+    # It is said to have started before the runner has its input.
+    await machine.edge.until(lambda: machine.edge.of_type("JobStarted") and machine.runner.started)
     await machine.kill()
     await machine.start()
     await machine.edge.until(lambda: machine.edge.of_type("JobSucceeded"))
