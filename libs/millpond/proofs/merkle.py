@@ -7,7 +7,7 @@ from hashlib import sha256
 from typing import Final
 
 # Leaves and nodes are hashed under different prefixes: no node can be shown as a leaf.
-_LEAF: Final = b"\x00"
+LEAF: Final = b"\x00"
 _NODE: Final = b"\x01"
 # The root of a tree without leaves: the hash of nothing.
 EMPTY_ROOT: Final = sha256(b"").digest()
@@ -15,7 +15,7 @@ EMPTY_ROOT: Final = sha256(b"").digest()
 
 def leaf_hash(data: bytes) -> bytes:
     """The hash of a leaf whose content is ``data``: a record's value, as it stands on its topic."""
-    return sha256(_LEAF + data).digest()
+    return sha256(LEAF + data).digest()
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:
@@ -37,7 +37,8 @@ class TreeBuilder:
         """``leaf``: a ``leaf_hash``."""
         node, size, peaks = leaf, self.size, self.peaks
         while size & 1:
-            node = node_hash(peaks.pop(), node)
+            # node_hash, written out: an audit does this for every line of a month.
+            node = sha256(_NODE + peaks.pop() + node).digest()
             size >>= 1
         peaks.append(node)
         self.size += 1

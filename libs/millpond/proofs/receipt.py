@@ -32,6 +32,7 @@ from millpond.proofs.errors import (
 from millpond.proofs.receipt_key import ReceiptKey
 
 LINE_TYPES: Final[Mapping[str, type[UsageLine]]] = {kind.type_name: kind for kind in (UsageRecorded, UsageHeld)}
+_CANONICAL: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 Line = TypeVar("Line", UsageRecorded, UsageHeld)
 
@@ -41,13 +42,12 @@ def canonical_text(fields: Mapping[str, Any]) -> str:
 
     Of the fields as they stand in the JSON, known or not: whoever has an older version can check a newer line.
     """
-    signed = {name: value for name, value in fields.items() if name != "receipt"}
-    return json.dumps(signed, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return _CANONICAL.encode({name: value for name, value in fields.items() if name != "receipt"})
 
 
 def countersign(line: Line, *, pool: str, key: ReceiptKey) -> Line:
     """The same line with the pool's signature in ``receipt``. The same line gets the same signature, whenever it is made."""
-    text = canonical_text(json.loads(line.to_bytes()))
+    text = canonical_text(line.model_dump(mode="json"))
     return line.model_copy(update={"receipt": key.sign(pool=pool, kind=_kind(line.type_name), text=text)})
 
 

@@ -12,42 +12,47 @@ from millpond.events.scheduler_assignments import JobGivenUp, JobRefused
 from millpond.events.topics import METERING_USAGE
 from millpond.stream.decision import Decision, Input, Outgoing, Received, Tick, Timer
 from millpond_metering.rules.line import Signatures, gathered, usage_line
-from millpond_metering.rules.parts import Job, Part, part_name
+from millpond_metering.rules.parts import KINDS, Job, Part, part_name
 from millpond_metering.rules.state import State, epoch_key, epoch_of
 from millpond_metering.rules.watermarks import Epoch, due, watermark
 
+PART_KINDS: Final = frozenset(KINDS.values())
 # Only how soon a watermark follows hangs on this: what it says doesn't, nor does any line.
 LOOK_AGAIN_MS: Final = 250
 
 
 def keys(received: Input) -> Iterable[str]:
     """The job or the epoch that an input is about; nothing for what no line needs."""
-    match received:
-        case Tick(timer=key):
-            return (key,)
-        case Received(event=EpochClosing(epoch=epoch) | Watermark(epoch=epoch)):
-            return (epoch_key(epoch),)
-        case Received(event=UsageRecorded(job=job) | UsageHeld(job=job)):
-            return (job,)
-        case Received(event=JobRefused() | JobGivenUp()):
+    if isinstance(received, Tick):
+        return (received.timer,)
+    if type(received.event) in PART_KINDS:
+        return (received.key,)
+    match received.event:
+        case JobRefused() | JobGivenUp():
             return (received.key,)
-        case Received():
-            return () if part_name(received.event) is None else (received.key,)
+        case EpochClosing(epoch=epoch) | Watermark(epoch=epoch):
+            return (epoch_key(epoch),)
+        case UsageRecorded(job=job) | UsageHeld(job=job):
+            return (job,)
+        case _:
+            return ()
 
 
 def decide(state: State, received: Input, *, signatures: Signatures) -> Decision[State]:
-    match received:
-        case Tick():
-            return _on_epoch(state, epoch_of(received.timer), received.as_of_ms)
-        case Received(event=EpochClosing() as closing):
+    if isinstance(received, Tick):
+        return _on_epoch(state, epoch_of(received.timer), received.as_of_ms)
+    if type(received.event) in PART_KINDS:
+        return _on_part(state, received, signatures)
+    match received.event:
+        case JobRefused() | JobGivenUp():
+            return _on_end(state, received.key)
+        case EpochClosing() as closing:
             known = state.epochs.get(closing.epoch, Epoch())
             # The first closing of an epoch counts: one epoch has one end.
             state = state.with_epoch(closing.epoch, replace(known, closing=known.closing or closing))
             return _on_epoch(state, closing.epoch, received.stamp_ms)
-        case Received(event=JobRefused() | JobGivenUp()):
-            return _on_end(state, received.key)
-        case Received():
-            return _on_part(state, received, signatures)
+        case _:
+            return Decision(state)
 
 
 def _on_part(state: State, received: Received, signatures: Signatures) -> Decision[State]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from millpond.events.agent_claims import JobSucceeded
 from millpond.events.event import Event
@@ -17,11 +17,6 @@ from millpond.stream.record import Place
 from millpond.workloads.blob import Blob
 
 Observation = OutputObserved | OutputUnreadable | OutputUnavailable
-
-KINDS: Final[Mapping[str, type[Event]]] = {
-    kind.type_name: kind
-    for kind in (JobAccepted, AttemptClosed, JobSucceeded, OutputObserved, OutputUnreadable, OutputUnavailable)
-}
 
 ACCEPTED: Final = "accepted"
 KEPT: Final = "kept"
@@ -75,18 +70,8 @@ class Job:
 
 def part_name(event: Event) -> str | None:
     """Under which name an event waits; None if no line needs it."""
-    match event:
-        case JobAccepted():
-            return ACCEPTED
-        case AttemptClosed(outcome="kept"):
-            return KEPT
-        case JobSucceeded():
-            # The device stands beside the hash: who copies another's words doesn't take their place.
-            return result_name(event.device, event.payload_hash)
-        case OutputObserved() | OutputUnreadable() | OutputUnavailable():
-            return output_name(event.result, event.rendition, event.blob)
-        case _:
-            return None
+    name = _NAMES.get(type(event))
+    return None if name is None else name(event)
 
 
 def result_name(device: str, result: str) -> str:
@@ -95,3 +80,28 @@ def result_name(device: str, result: str) -> str:
 
 def output_name(result: str, rendition: str, blob: Blob) -> str:
     return f"output/{result}/{rendition}/{blob.hash}"
+
+
+def _kept_name(event: Any) -> str | None:
+    return KEPT if event.outcome == "kept" else None
+
+
+def _result_name(event: Any) -> str:
+    # The device stands beside the hash: who copies another's words doesn't take their place.
+    return result_name(event.device, event.payload_hash)
+
+
+def _output_name(event: Any) -> str:
+    return output_name(event.result, event.rendition, event.blob)
+
+
+# By type, since a look at each of ten models in turn took as long as reading the record.
+_NAMES: Final[Mapping[type[Event], Callable[[Any], str | None]]] = {
+    JobAccepted: lambda _: ACCEPTED,
+    AttemptClosed: _kept_name,
+    JobSucceeded: _result_name,
+    OutputObserved: _output_name,
+    OutputUnreadable: _output_name,
+    OutputUnavailable: _output_name,
+}
+KINDS: Final[Mapping[str, type[Event]]] = {kind.type_name: kind for kind in _NAMES}

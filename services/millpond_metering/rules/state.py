@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 from millpond_metering.rules.parts import Job
@@ -18,10 +18,10 @@ class State:
     epochs: Mapping[int, Epoch] = field(default_factory=dict)
 
     def with_job(self, job: str, known: Job) -> State:
-        return replace(self, jobs={**self.jobs, job: known})
+        return State({**self.jobs, job: known}, self.epochs)
 
     def with_epoch(self, epoch: int, known: Epoch) -> State:
-        return replace(self, epochs={**self.epochs, epoch: known})
+        return State(self.jobs, {**self.epochs, epoch: known})
 
 
 NOTHING: Final = State()
