@@ -17,21 +17,18 @@ from millpond_scheduler.rules import Board
 from millpond_scheduler.rules.board import Changes, Counts
 from millpond_scheduler.rules.facts import Asked, Attempt, Device, Gpu, Job, Offer, Standing, Tried
 
-# What has changed is taken out and put in anew: two statements a table, however many rows.
-TAKE_OUT: Final = {
-    "jobs": "DELETE FROM jobs WHERE job = ANY($1)",
-    "attempts": "DELETE FROM attempts WHERE job = ANY($1)",
-    "asked": "DELETE FROM asked WHERE job = ANY($1)",
-    "gpus": "DELETE FROM gpus WHERE gpu = ANY($1)",
-    "standings": "DELETE FROM standings WHERE gpu = ANY($1)",
-    "devices": "DELETE FROM devices WHERE device = ANY($1)",
-    "gateways": "DELETE FROM gateways WHERE gateway = ANY($1)",
-    "barred": "DELETE FROM barred WHERE contributor = ANY($1)",
-    "offers": "DELETE FROM offers WHERE terms_hash = ANY($1)",
-}
-
-PUT_COUNTS: Final = """
-    INSERT INTO counts (accepted, assigned, ticked_ms, epoch, paused) VALUES ($1, $2, $3, $4, $5)
+# take_out: all that has changed, of all tables at once; what is still there is put in anew. The counts go along.
+TAKE_OUT: Final = """
+    WITH jobs AS (DELETE FROM jobs WHERE job = ANY($1)),
+        attempts AS (DELETE FROM attempts WHERE job = ANY($2)),
+        asked AS (DELETE FROM asked WHERE job = ANY($3)),
+        gpus AS (DELETE FROM gpus WHERE gpu = ANY($4)),
+        standings AS (DELETE FROM standings WHERE gpu = ANY($5)),
+        devices AS (DELETE FROM devices WHERE device = ANY($6)),
+        gateways AS (DELETE FROM gateways WHERE gateway = ANY($7)),
+        barred AS (DELETE FROM barred WHERE contributor = ANY($8)),
+        offers AS (DELETE FROM offers WHERE terms_hash = ANY($9))
+    INSERT INTO counts (accepted, assigned, ticked_ms, epoch, paused) VALUES ($10, $11, $12, $13, $14)
     ON CONFLICT (only_row) DO UPDATE SET accepted = excluded.accepted, assigned = excluded.assigned,
         ticked_ms = excluded.ticked_ms, epoch = excluded.epoch, paused = excluded.paused
 """
@@ -81,15 +78,16 @@ class BoardStore:
 
     async def save(self, connection: asyncpg.Connection, before: Board, after: Board) -> None:
         changes, after.changes = after.changes, Changes()
-        for table, (ids, rows_of) in _tables(after, changes).items():
-            if ids:
-                await connection.execute(TAKE_OUT[table], list(ids))
-                await connection.copy_records_to_table(table, records=list(rows_of(sorted(ids))))
-        if changes.counts:
-            counts = after.counts
-            await connection.execute(
-                PUT_COUNTS, counts.accepted, counts.assigned, counts.ticked_ms, counts.epoch, counts.paused
-            )
+        tables, counts = _tables(after, changes), after.counts
+        if not changes.counts and not any(ids for ids, _ in tables.values()):
+            return
+        ids = [list(ids) for ids, _ in tables.values()]
+        await connection.execute(
+            TAKE_OUT, *ids, counts.accepted, counts.assigned, counts.ticked_ms, counts.epoch, counts.paused
+        )
+        for table, (changed, rows_of) in tables.items():
+            if rows := list(rows_of(sorted(changed))):
+                await connection.copy_records_to_table(table, records=rows)
 
     async def _positions(self, connection: asyncpg.Connection) -> dict[str, list[int]]:
         read = {topic.name: [0] * topic.partitions for topic in self._reads}
@@ -113,7 +111,7 @@ def _job(row: asyncpg.Record) -> Job:
 
 
 def _tables(board: Board, changes: Changes) -> Mapping[str, tuple[set[str], Callable[[Iterable[str]], Iterable[Row]]]]:
-    """Of each table: what has changed, and the rows of those that are still there, in the order of the columns."""
+    """Of each table in the order of ``TAKE_OUT``: what has changed, and the rows of those that are still there."""
 
     def jobs(ids: Iterable[str]) -> Iterable[Row]:
         for job in (board.jobs[id_] for id_ in ids if id_ in board.jobs):
