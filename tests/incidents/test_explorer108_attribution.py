@@ -8,7 +8,9 @@ from __future__ import annotations
 from chain.anvil import GATEWAY, ORCHESTRATOR, OWNER, STRANGER, hostile
 from incidents.chain_world import NaiveWatcher, chain_world
 from millpond.chain.deploy import deploy, send
+from millpond.chain.livepeer import contract_id
 from millpond.events.chain_revenue import TicketRedeemed
+from millpond_demo.livepeer.protocol import artifact
 
 
 async def test_a_transfer_counts_by_its_emitter_and_its_recipient(anvil_url: str, database: str) -> None:
@@ -44,3 +46,23 @@ async def test_the_broker_is_the_one_that_the_controller_named_at_that_block(anv
         assert world.income() == await world.pending_fees()
         await configured.look()
         assert configured.income == 1
+
+
+async def test_a_contract_that_had_the_name_for_a_while_counts_for_that_while_only(
+    anvil_url: str, database: str
+) -> None:
+    async with chain_world(anvil_url, database) as world:
+        pool = world.watch.pool
+        client, controller = pool.anvil.client, artifact("Controller").abi
+        look_alike = await deploy(client, OWNER, hostile("LookAlike"))
+        forged = hostile("LookAlike").abi.call("pretend", ORCHESTRATOR.address, 4_000_000)
+        broker_id = bytes.fromhex(contract_id("TicketBroker")[2:])
+        # Before and after it was named, all within one look.
+        await send(client, OWNER, to=look_alike, data=forged)
+        for address in (look_alike, pool.livepeer.broker):
+            name = controller.call("setContractInfo", broker_id, address, b"\0" * 20)
+            await send(client, OWNER, to=pool.livepeer.controller, data=name)
+        await send(client, OWNER, to=look_alike, data=forged)
+        await pool.redeem(5)
+        await world.watch.settle()
+        assert world.income() == 5 == await world.pending_fees()
