@@ -16,6 +16,7 @@ from millpond_agent.settings import AgentSettings
 from millpond_cli.gateway.settings import GatewaySettings
 from millpond_inspector.settings import InspectorSettings
 from millpond_metering.settings import MeteringSettings
+from millpond_rewards.settings import RewardsSettings
 from millpond_runner.settings import RunnerSettings
 
 # What all programs share, what the command itself reads, and what each program reads besides.
@@ -23,6 +24,7 @@ SETTINGS: Final[tuple[type[Settings], ...]] = (
     *SHARED,
     InspectorSettings,
     MeteringSettings,
+    RewardsSettings,
     GatewaySettings,
     AgentSettings,
     RunnerSettings,

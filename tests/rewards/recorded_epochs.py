@@ -6,15 +6,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from millpond.events.chain_revenue import TicketRedeemed
 from millpond.events.event import Event
-from millpond.events.metering_usage import UsageHeld, UsageRecorded
 from millpond.events.pool_terms import TermsPublished
-from millpond.events.rewards_epochs import EpochClosed
+from millpond.events.rewards_epochs import EpochClosed, PartitionCut
 from millpond.events.rewards_statements import StatementIssued
 from millpond.events.topics import CHAIN_REVENUE, METERING_USAGE, POOL_TERMS, TOPICS
 from millpond.money import Asset
@@ -29,11 +28,10 @@ from millpond_rewards.rules import (
     TermsInForce,
     close_epoch,
     cut_of,
-    fold_lines,
+    fold_records,
 )
 
 FOLDER = Path(__file__).parent / "recorded"
-LINES = (UsageRecorded.type_name, UsageHeld.type_name)
 
 
 @dataclass(frozen=True)
@@ -66,14 +64,11 @@ def recompute(epoch: RecordedEpoch, opening: Opening) -> Closed:
     covered = {Place(part.topic, part.partition): range(part.start, part.next_offset) for part in epoch.closed.cut}
     due = [record for record in epoch.records if record.offset in covered[record.place]]
     folds = [LineFold() for _ in range(METERING_USAGE.partitions)]
-    for partition, fold in enumerate(folds):
-        place = Place(METERING_USAGE.name, partition)
-        fold_lines(fold, ((_kind(r), r.value or b"") for r in due if r.place == place and _kind(r) in LINES))
-    inputs = Inputs(_cut(epoch, due), folds, _income(due))
+    inputs = Inputs(_cut(epoch, due, folds), folds, _income(due))
     return close_epoch(opening, inputs, _terms(epoch), epoch.closed.as_of)
 
 
-def _cut(epoch: RecordedEpoch, due: Iterable[Record]) -> tuple:  # type: ignore[type-arg]
+def _cut(epoch: RecordedEpoch, due: Sequence[Record], folds: Sequence[LineFold]) -> tuple[PartitionCut, ...]:
     tallies = {}
     for part in epoch.closed.cut:
         before = [r for r in epoch.records if r.place == (part.topic, part.partition) and r.offset < part.start]
@@ -81,8 +76,9 @@ def _cut(epoch: RecordedEpoch, due: Iterable[Record]) -> tuple:  # type: ignore[
         for record in before:
             tally = tally.with_record(record, record.offset)
         tallies[Place(part.topic, part.partition)] = tally.opened_anew()
-    for record in due:
-        tallies[record.place] = tallies[record.place].with_record(record, record.offset)
+    for place, tally in tallies.items():
+        fold = folds[place.partition] if place.topic == METERING_USAGE.name else LineFold()
+        tallies[place] = fold_records(tally, fold, [record for record in due if record.place == place])
     return cut_of(tallies)
 
 

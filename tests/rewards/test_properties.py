@@ -13,6 +13,9 @@ from millpond.events.event import Event
 from millpond.events.rewards_epochs import EpochClosed, EpochClosing
 from millpond.events.rewards_payouts import PayoutOrdered
 from millpond.events.rewards_statements import StatementIssued
+from millpond.events.topics import METERING_USAGE
+from millpond.stream.record import Place
+from millpond_rewards.rules import LineFold, PlaceTally, fold_records
 from rewards.story import ANN, BEN, CAT, ETH, Story, commission, filled, line, planned, terms, ticket, watermarks
 
 WHO = st.sampled_from([ANN, BEN, CAT, "0x" + "00" * 20])
@@ -126,3 +129,17 @@ def test_lines_fall_before_or_behind_the_cut_and_never_twice(told: list[Told], r
     places = [{(part.topic, part.partition): part for part in closed.cut} for closed in epochs]
     for before, after in pairwise(places):
         assert all(after[place].start == part.next_offset for place, part in before.items())
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(TOLD, max_size=12), st.integers(0, 12))
+def test_folded_quickly_lines_come_to_the_same(told: list[Told], cut: int) -> None:
+    story = Story()
+    for number, each in enumerate(told):
+        story.tell(each.events(number)[0])
+    for partition, expected in enumerate(story.state.lines):
+        place = Place(METERING_USAGE.name, partition)
+        records, fold = story.logs.get(place, []), LineFold()
+        tally = fold_records(fold_records(PlaceTally(), fold, records[:cut]), fold, records[cut:])
+        assert tally == story.state.tallies[place]
+        assert (fold.work, fold.tree.root()) == (expected.work, expected.tree.root())

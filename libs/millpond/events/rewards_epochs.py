@@ -75,9 +75,10 @@ class EpochWaits(Event):
 class PartitionCut(_Part):
     """What rewards had decided from of one partition since the last cut: offsets ``start`` (included) to ``next_offset``.
 
-    ``records``: how many counted (no repeats, no fillers, nothing that was skipped or set aside, no command about that). ``records_hash``: from
-    32 zero bytes, for each of them in order, SHA-256(hash so far ‖ ``millpond.stream.record.record_hash``).
-    ``numbers``: per source, the last outbox number.
+    ``records``: how many counted (no repeats, no fillers, nothing that was skipped or set aside, no command about that).
+    ``records_hash``: from 32 zero bytes, for each of them in order, SHA-256 of: the hash so far, the offset (8 bytes), the
+    value's RFC 6962 leaf hash, the key's length (8 bytes), the key, the outbox header. ``numbers``: per source, the last
+    outbox number.
     """
 
     topic: str
@@ -124,8 +125,8 @@ class EpochClosed(Event):
     """The epoch is a cut, and what came of it. ``rules`` names the version of the split; ``terms_hash`` the terms.
 
     ``root``: an RFC 6962 tree over ``previous_root``, the roots of ``lines`` (per partition of metering.usage, over its
-    lines' bytes), and that of ``statements`` (over their bytes, by ``index``). ``work_carried``: there was no income, so the work counts in
-    the next epoch. ``payable_from``: the end of the challenge window.
+    lines' bytes), and that of ``statements`` (over their bytes, by ``index``). ``work_carried``: there was no income, so
+    the work counts in the next epoch. ``payable_from``: the end of the challenge window.
     """
 
     epoch: Epoch

@@ -14,7 +14,7 @@ from millpond_rewards.rules.close import (
 )
 from millpond_rewards.rules.cut import PlaceTally, after_cut, cut_of
 from millpond_rewards.rules.decide import decide, fold, recall
-from millpond_rewards.rules.lines import fold_lines, key_of
+from millpond_rewards.rules.lines import fold_records, key_of
 from millpond_rewards.rules.pots import Carried
 from millpond_rewards.rules.state import READS, Pool, State
 from millpond_rewards.rules.statements import Share
@@ -42,7 +42,7 @@ __all__ = [
     "cut_of",
     "decide",
     "fold",
-    "fold_lines",
+    "fold_records",
     "key_of",
     "recall",
 ]

@@ -8,7 +8,8 @@ from hashlib import sha256
 from typing import Final
 
 from millpond.events.rewards_epochs import PartitionCut
-from millpond.stream.record import OUTBOX, OutboxNumber, Place, Record, record_hash
+from millpond.proofs.merkle import leaf_hash
+from millpond.stream.record import OUTBOX, OutboxNumber, Place, Record
 
 NO_RECORDS: Final = b"\x00" * 32
 
@@ -30,12 +31,23 @@ class PlaceTally:
         if header is not None:
             outbox = OutboxNumber.from_header(header)
             numbers = {**numbers, outbox.source: max(outbox.number, numbers.get(outbox.source, 0))}
-        running = sha256(self.records_hash + record_hash(record)).digest()
+        leaf = leaf_hash(record.value or b"")
+        running = hashed_on(self.records_hash, record.offset, record.key or b"", leaf, header or b"")
         return PlaceTally(self.start, offset + 1, self.records + 1, running, numbers)
 
     def opened_anew(self) -> PlaceTally:
         """What the next epoch begins with."""
         return replace(self, start=self.next_offset, records=0, records_hash=NO_RECORDS)
+
+
+def hashed_on(running: bytes, offset: int, key: bytes, leaf: bytes, outbox: bytes) -> bytes:
+    """The hash over one record more. ``leaf``: the value's ``leaf_hash``, which a line's tree needs anyway.
+
+    A length stands before the key, so that key and header can't be taken for each other.
+    """
+    return sha256(
+        b"".join((running, offset.to_bytes(8, "big"), leaf, len(key).to_bytes(8, "big"), key, outbox))
+    ).digest()
 
 
 def cut_of(tallies: Mapping[Place, PlaceTally]) -> tuple[PartitionCut, ...]:

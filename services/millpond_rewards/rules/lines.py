@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from hashlib import sha256
 from typing import Final
 
 from pydantic_core import SchemaValidator, core_schema
 
-from millpond.events.metering_usage import UsageHeld, UsageLine
-from millpond_rewards.rules.weights import BELIEVED, LineFold, WorkKey
+from millpond.events.envelope import CE_TYPE
+from millpond.events.metering_usage import UsageHeld, UsageLine, UsageRecorded
+from millpond.proofs.merkle import LEAF
+from millpond.stream.record import OUTBOX, Record
+from millpond_rewards.rules.cut import PlaceTally, hashed_on
+from millpond_rewards.rules.weights import BELIEVED, Count, LineFold, WorkKey
 
 
 def key_of(line: UsageLine) -> WorkKey:
@@ -35,14 +40,46 @@ _QUICKLY: Final = SchemaValidator(
 ).validate_json
 
 
-def fold_lines(fold: LineFold, lines: Iterable[tuple[str, bytes]]) -> None:
-    """Adds (event type, value) of lines in the order of their partition, several times as fast as by their models.
+_RECORDED: Final = UsageRecorded.type_name.encode()
+_HELD: Final = UsageHeld.type_name.encode()
 
-    What a model would refuse is not all found: for an audit, whose hashes say whether these are the bytes that counted.
+
+def fold_records(tally: PlaceTally, fold: LineFold, records: Iterable[Record]) -> PlaceTally:
+    """Adds the records of one partition, in their order, to its tally and, those that are lines, to ``fold``.
+
+    As ``with_record`` and ``add`` one by one, some times as fast: each value is hashed once. What a model would refuse is
+    not all found: for an audit, whose hashes say whether these are the bytes that counted.
     """
-    held = UsageHeld.type_name
-    for kind, value in lines:
-        found = _QUICKLY(value)
+    running, count, next_offset, numbers = tally.records_hash, tally.records, tally.next_offset, dict(tally.numbers)
+    sums: dict[tuple[str, str, int, str], list[int]] = {}
+    append, quickly = fold.tree.append, _QUICKLY
+    for _, _, offset, key, value, headers, _ in records:
+        kind = outbox = b""
+        for name, header in headers:
+            if name == CE_TYPE:
+                kind = header or b""
+            elif name == OUTBOX:
+                outbox = header or b""
+        leaf = sha256(LEAF + (value or b"")).digest()
+        running = hashed_on(running, offset, key or b"", leaf, outbox)
+        if outbox:
+            source, number, _ = outbox.split(b" ")
+            numbers[source.decode()] = int(number)
+        count, next_offset = count + 1, offset + 1
+        if kind != _RECORDED and kind != _HELD:
+            continue
+        append(leaf)
+        found = quickly(value or b"")
         price = found["price"]
-        reason = found.get("reason", BELIEVED) if kind == held else BELIEVED
-        fold.add(WorkKey(found["contributor"], int(price["wei"]), price["per_units"], reason), found["quantity"], value)
+        alike = (found["contributor"], price["wei"], price["per_units"], found["reason"] if kind == _HELD else BELIEVED)
+        known = sums.get(alike)
+        if known is None:
+            sums[alike] = [1, found["quantity"]]
+        else:
+            known[0] += 1
+            known[1] += found["quantity"]
+    for (contributor, wei, per_units, reason), (lines, units) in sums.items():
+        work_key = WorkKey(contributor, int(wei), per_units, reason)
+        before = fold.work.get(work_key, Count(0, 0))
+        fold.work[work_key] = Count(before.lines + lines, before.units + units)
+    return PlaceTally(tally.start, next_offset, count, running, numbers)
