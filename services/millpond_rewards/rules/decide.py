@@ -37,7 +37,7 @@ from millpond_rewards.rules.closing import (
     with_ending,
     with_nonce,
 )
-from millpond_rewards.rules.orders import orders, with_order, with_released
+from millpond_rewards.rules.orders import orders, with_orders, with_released
 from millpond_rewards.rules.slots import unplanned
 from millpond_rewards.rules.state import Pool, Said, State
 from millpond_rewards.rules.taking_in import taken_in
@@ -91,7 +91,7 @@ def fold(state: State, own: Received, *, pool: Pool) -> Decision[State]:
         case Checkpoint():
             return Decision(state)
         case PayoutOrdered() as order:
-            return Decision(with_order(state, order))
+            return Decision(with_orders(state, [order]))
         case PayoutsReleased(epoch=epoch):
             return Decision(with_released(state, epoch), timers=(Timer(f"{RELEASE}/{epoch}", None),))
         case other:
@@ -117,8 +117,7 @@ def _on_release(pool: Pool, state: State, tick: Tick, epoch: int) -> Decision[St
     if (reason := obstacle(state, tick) or _doubt(state, epoch)) is not None:
         return waiting(pool, state, tick, epoch, "payouts", *reason, again=tick.timer)
     ordered = orders(state, window, tick.as_of)
-    for order in ordered:
-        state = with_order(state, order)
+    state = with_orders(state, ordered)
     released = PayoutsReleased(epoch=epoch, orders=len(ordered), as_of=tick.as_of)
     events = (
         *(Outgoing(REWARDS_PAYOUTS, order.contributor, order, tick.as_of_ms) for order in ordered),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -28,18 +28,16 @@ def orders(state: State, window: Window, as_of: datetime) -> tuple[PayoutOrdered
     )
 
 
-def with_order(state: State, order: PayoutOrdered) -> State:
-    """The state once it is ordered: by the rules now, or by what a rebuild reads."""
-    share = Share(order.contributor, order.asset)
-    account = state.accounts[share]
-    payout = Payout(order.payout, share, order.amount, order.epochs, order.recipient)
-    posting = of_stage("PayoutOrdered", payout, before="pending", after="payable")
-    return replace(
-        state,
-        accounts={**state.accounts, share: replace(account, ordered=account.ordered + order.amount)},
-        payouts={**state.payouts, payout.payout: payout},
-        ledger=state.ledger.post([posting]),
-    )
+def with_orders(state: State, ordered: Sequence[PayoutOrdered]) -> State:
+    """The state once they are ordered: by the rules now, or by what a rebuild reads."""
+    accounts, payouts, postings = dict(state.accounts), dict(state.payouts), []
+    for order in ordered:
+        share = Share(order.contributor, order.asset)
+        accounts[share] = replace(accounts[share], ordered=accounts[share].ordered + order.amount)
+        payout = Payout(order.payout, share, order.amount, order.epochs, order.recipient)
+        payouts[payout.payout] = payout
+        postings.append(of_stage("PayoutOrdered", payout, before="pending", after="payable"))
+    return replace(state, accounts=accounts, payouts=payouts, ledger=state.ledger.post(postings))
 
 
 def with_released(state: State, epoch: int) -> State:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from eth_utils.address import is_checksum_address
@@ -17,6 +18,8 @@ from millpond_rewards.rules.weights import BELIEVED, Count, Work, WorkKey, weigh
 _NOBODY: Final = "0x0000000000000000000000000000000000000000"
 # Why the share of believed work is set aside: there is nobody to pay it to.
 NO_PAYEE: Final = "no-payee"
+# More contributors than any pool has.
+PAYEES_REMEMBERED_MAX: Final = 65_536
 
 
 class Share(NamedTuple):
@@ -43,8 +46,10 @@ class EpochWork(NamedTuple):
     weight_total: int
 
 
+@lru_cache(maxsize=PAYEES_REMEMBERED_MAX)
 def is_payee(contributor: str) -> bool:
     """Whether money can be meant for it: an address with its checksum that is somebody's."""
+    # Remembered: a checksum in Python takes longer than all the rest of a statement.
     return contributor != _NOBODY and is_checksum_address(contributor)
 
 
