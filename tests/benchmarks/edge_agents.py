@@ -39,6 +39,8 @@ from stream.workers import free_port
 AGENTS = 2_000
 MEASURED_S = 25.0
 BATCH_RECORDS_MAX = 500
+# The server's; the agents keep off it, as far as there is another.
+CORE = max(os.sched_getaffinity(0))
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ async def _register(servers: str) -> None:
 
 def _serve(stack: LocalStack, module: str, name: str, port: str, settings: dict[str, str]) -> Served:
     with program(module, name, stack.postgres.dsn(name), stack, BATCH_RECORDS_MAX, **settings) as running:
-        os.sched_setaffinity(running.pid, {max(os.sched_getaffinity(0))})
+        os.sched_setaffinity(running.pid, {CORE})
         _wait_for(running, settings.get("MILLPOND_HEALTH_PORT"), port)
         command = [sys.executable, "-m", "benchmarks.edge_load", f"ws://127.0.0.1:{port}/agents", str(AGENTS)]
         environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
@@ -117,6 +119,7 @@ def _load(command: list[str], environment: dict[str, str]) -> Iterator[IO[str]]:
     """The agents' output; they end with this block."""
     with (LOGS / "edge_load.log").open("wb") as errors:
         running = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True)
+    os.sched_setaffinity(running.pid, os.sched_getaffinity(0) - {CORE} or {CORE})
     assert running.stdout is not None
     try:
         yield running.stdout
