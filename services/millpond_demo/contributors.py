@@ -27,7 +27,12 @@ class Machine:
 
     @property
     def environment(self) -> dict[str, str]:
-        return {"MILLPOND_AGENT_DIRECTORY": str(self.directory), "MILLPOND_LOG_FORMAT": "console"}
+        return {
+            "MILLPOND_AGENT_DIRECTORY": str(self.directory),
+            # As the demo's terms want it.
+            "MILLPOND_AGENT_HEARTBEAT_S": "1",
+            "MILLPOND_LOG_FORMAT": "console",
+        }
 
     @property
     def receipts(self) -> list[Path]:

@@ -38,13 +38,13 @@ class Screen:
         self.done(title, time.monotonic() - began)
 
     def done(self, title: str, seconds: float) -> None:
-        self.console.print(Text.assemble(("✓ ", "bold green"), title, (f"  {seconds:.1f} s", "grey50")))
+        done = Text.assemble(("✓ ", "bold green"), title, (f"  {seconds:.1f} s", "grey50"))
+        self.console.print(done, soft_wrap=True)
 
     def note(self, sentence: str) -> None:
         """Something that happens, with the seconds since the start."""
-        self.console.print(
-            Text.assemble((f"  {time.monotonic() - self._began:5.1f} s  ", "grey50"), (sentence, "yellow"))
-        )
+        seconds = f"  {time.monotonic() - self._began:5.1f} s  "
+        self.console.print(Text.assemble((seconds, "grey50"), (sentence, "yellow")), soft_wrap=True)
 
     @contextmanager
     def under_way(self, watch: Watch, machines: Sequence[Machine]) -> Iterator[OnEvent]:
