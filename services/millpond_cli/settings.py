@@ -13,17 +13,22 @@ from rich.table import Table
 from millpond.settings import SETTINGS as SHARED
 from millpond.settings import Settings, SettingsInvalid, Variable, load, unknown_variables, variables
 from millpond_agent.settings import AgentSettings
+from millpond_chain_watcher.settings import WatcherSettings
 from millpond_cli.gateway.settings import GatewaySettings
+from millpond_edge.settings import EdgeSettings, RequestsSettings
 from millpond_inspector.settings import InspectorSettings
 from millpond_metering.settings import MeteringSettings
 from millpond_rewards.settings import RewardsSettings
 from millpond_runner.settings import RunnerSettings
 
-# What all programs share, what the command itself reads, and what each program reads besides.
+# What all programs share, what each service reads besides, and what is read on a gateway's or a contributor's machine.
 SETTINGS: Final[tuple[type[Settings], ...]] = (
     *SHARED,
+    EdgeSettings,
+    RequestsSettings,
     InspectorSettings,
     MeteringSettings,
+    WatcherSettings,
     RewardsSettings,
     GatewaySettings,
     AgentSettings,

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+from pathlib import Path
 
 import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from millpond.settings import SETTINGS, variables
+from millpond.settings import SETTINGS, Settings, variables
+from millpond_cli.settings import SETTINGS as LISTED
 from millpond_cli.settings import settings
+
+SERVICES = Path(__file__).parents[2] / "services"
 
 
 @pytest.fixture(autouse=True)
@@ -32,6 +37,14 @@ def test_every_variable_is_listed_with_its_meaning() -> None:
     listed = [variable for kind in SETTINGS for variable in variables(kind)]
     for variable in listed:
         assert variable.name in result.output
+
+
+def test_every_service_with_settings_of_its_own_is_among_them() -> None:
+    found = set()
+    for path in SERVICES.glob("*/settings.py"):
+        module = importlib.import_module(f"{path.parent.name}.settings")
+        found |= {kind for kind in vars(module).values() if isinstance(kind, type) and issubclass(kind, Settings)}
+    assert found - {Settings} <= {*LISTED, *SETTINGS}
 
 
 def test_secrets_are_masked(monkeypatch: pytest.MonkeyPatch) -> None:
