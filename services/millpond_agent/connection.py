@@ -174,9 +174,10 @@ class Connection:
             while claims := self._session.unacknowledged(behind=sent):
                 for claim in claims:
                     await socket.send(_frame(claim))
+                    # Between them: behind a long backlog of results the machine would look silent.
+                    await self._send_passing(socket)
                 sent = claims[-1].sequence
-            while self._passing:
-                await socket.send(_frame(self._passing.popleft()))
+            await self._send_passing(socket)
             if loop.time() - looked_at > RESEND_S:
                 for claim in self._session.unacknowledged():
                     if claim.sequence <= sent_before:
@@ -186,6 +187,10 @@ class Connection:
                 self._idle.set()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._news.wait(), RESEND_S)
+
+    async def _send_passing(self, socket: ClientConnection) -> None:
+        while self._passing:
+            await socket.send(_frame(self._passing.popleft()))
 
 
 def _frame(claim: SignedClaim) -> str:
