@@ -6,7 +6,7 @@ STAMP := $(VENV)/.lock-installed
 RUN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help venv lock check format test demo pool campaign stack bench
+.PHONY: help venv lock check format test demo pool campaign chaos stack bench
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -48,6 +48,10 @@ demo: $(STAMP)  ## The whole pool: a video in, its renditions out. INPUT=any.mp4
 
 pool: $(STAMP)  ## The same, and stays up until Ctrl-C: says what to type next.
 	@exec $(RUN)/python -m millpond_demo --stay $(if $(INPUT),--input '$(INPUT)')
+
+chaos: $(STAMP)  ## The demo under the death of each program in turn, every few seconds.
+	@set -e; for victim in edge registry scheduler inspector metering kafka postgres; do \
+	  echo "== $$victim"; $(RUN)/python -m millpond_demo --chaos $$victim; done
 
 stack: $(STAMP)  ## Kafka, PostgreSQL and anvil on this machine, until Ctrl-C.
 	@exec $(RUN)/millpond stack
