@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
@@ -51,6 +52,8 @@ class Program:
     # How often it ended without having been killed by us.
     faults: int = 0
     killed: bool = False
+    # Who kills it and who starts it again are two threads.
+    _changing: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def running(self) -> bool:
@@ -58,15 +61,20 @@ class Program:
 
     def kill(self) -> None:
         """SIGKILL to it and all it has started, as when the machine's power fails."""
-        self.killed = True
-        self.process.kill()
+        with self._changing:
+            self.killed = True
+            self.process.kill()
 
-    def start_again(self) -> None:
-        self.process.stop()
-        if not self.killed:
-            self.faults += 1
-        self.killed = False
-        self.process.launch()
+    def start_again(self) -> bool:
+        """Whether it had ended by itself. Does nothing while it runs."""
+        with self._changing:
+            if self.process.running:
+                return False
+            self.process.stop()
+            by_itself, self.killed = not self.killed, False
+            self.faults += by_itself
+            self.process.launch()
+            return by_itself
 
 
 class Programs:
@@ -122,10 +130,9 @@ class Programs:
     async def _watch(self) -> None:
         while True:
             for program in tuple(self._programs.values()):
-                if program.wanted and not program.running:
-                    if not program.killed:
-                        self._told(f"{program.name} ended by itself: {program.process.log_name}.previous tells why.")
-                    await asyncio.to_thread(program.start_again)
+                if program.wanted and not program.running and await asyncio.to_thread(program.start_again):
+                    previous = program.process.log.with_suffix(".previous")
+                    self._told(f"{program.name} ended by itself: {previous} tells why.")
             await asyncio.sleep(RESTART_EVERY_S)
 
     async def stop(self) -> None:
