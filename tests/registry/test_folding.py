@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from millpond.events.agent_claims import Heartbeat
@@ -107,7 +107,8 @@ happenings = st.one_of(
 )  # fmt: skip
 
 
-@settings(max_examples=15, deadline=None)
+# Each signature takes a while: a failing life is shown as it is, not made smaller first.
+@settings(max_examples=10, deadline=None, phases=(Phase.explicit, Phase.generate))
 @given(happened=st.lists(happenings, min_size=5, max_size=30), start=st.sampled_from(("open", "approval", None)))
 def test_what_it_published_tells_all_that_it_knew(happened: list[Callable[[Life], None]], start: str | None) -> None:
     life = Life()
@@ -116,6 +117,36 @@ def test_what_it_published_tells_all_that_it_knew(happened: list[Callable[[Life]
     for happen in happened:
         happen(life)
     assert told(life.pond.rebuilt()) == told(life.pond.state)
+
+
+def test_after_a_life_with_everything_in_it_the_rebuilt_one_knows_the_same_at_each_step() -> None:
+    life = Life()
+    steps: list[Callable[[Life], None]] = [
+        lambda life: life.delegate("ada", "one", 9_999),  # waits: there are no terms
+        lambda life: life.publish("open", []),
+        lambda life: life.beat("one", 1, False),
+        lambda life: life.swap("one", 1),
+        lambda life: life.beat("one", 1, False),  # a card was taken out
+        lambda life: life.delegate("ada", "two", 20),
+        lambda life: life.beat("two", 0, False),
+        lambda life: life.publish("approval", ["A100"]),  # refused by other terms
+        lambda life: life.delegate("bob", "three", 9_999),
+        lambda life: life.approve("bob"),
+        lambda life: life.beat("three", 0, False),
+        lambda life: life.publish("approval", []),
+        lambda life: life.suspend("bob"),
+        lambda life: life.wait(25),  # one ends, the others are silent
+        lambda life: life.beat("one", 1, False),
+        lambda life: life.leave("ada"),
+        lambda life: life.beat("one", 0, True),  # has left
+        lambda life: life.delegate("ada", "two", 9_999),  # waits again, above the nonce of leaving
+        lambda life: life.revoke("ada", "one"),
+        lambda life: life.revoke("bob", "two"),
+        lambda life: life.revoke("bob", "three"),
+    ]
+    for number, step in enumerate(steps):
+        step(life)
+        assert told(life.pond.rebuilt()) == told(life.pond.state), number
 
 
 def test_the_numbers_of_the_last_beats_and_the_running_epoch_are_recalled_from_the_inputs() -> None:
