@@ -7,19 +7,15 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from millpond.settings import ChecksumAddress, Settings
+from millpond.settings import ChecksumAddress, LivepeerSettings
 
 
-class WatcherSettings(Settings):
-    """Beside ``ChainSettings``. Orchestrator and Controller can't change later: the sums would be somebody else's."""
+class WatcherSettings(LivepeerSettings):
+    """Beside ``ChainSettings``."""
 
     model_config = SettingsConfigDict(env_prefix="MILLPOND_CHAIN_")
     used_by: ClassVar[str] = "chain_watcher"
 
-    controller: ChecksumAddress = Field(
-        description="Livepeer's Controller; 0xD8E8328501E9645d16Cf49539efC04f734606ee4 on Arbitrum One."
-    )
-    orchestrator: ChecksumAddress = Field(description="The pool's orchestrator: whose income is watched.")
     treasury: ChecksumAddress = Field(description="Treasury's wallet: whose transactions are watched.")
     from_block: int = Field(
         ge=1,

@@ -154,7 +154,8 @@ def _events(topic: Topic, records: Iterable[Record]) -> list[Event]:
 
 def _nonce(event: Event, signer: str) -> int | None:
     """The nonce of the order that an event answers, if ``signer`` gave it."""
-    nonce = getattr(event, "nonce", None)
+    # Of a transaction, "nonce" is the chain's.
+    nonce = getattr(event, "command_nonce", getattr(event, "nonce", None))
     return nonce if isinstance(nonce, int) and getattr(event, "signer", None) == signer else None
 
 

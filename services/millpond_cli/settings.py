@@ -20,6 +20,7 @@ from millpond_inspector.settings import InspectorSettings
 from millpond_metering.settings import MeteringSettings
 from millpond_rewards.settings import RewardsSettings
 from millpond_runner.settings import RunnerSettings
+from millpond_treasury.settings import TreasurySettings
 
 # What all programs share, what each service reads besides, and what is read on a gateway's or a contributor's machine.
 SETTINGS: Final[tuple[type[Settings], ...]] = (
@@ -30,6 +31,7 @@ SETTINGS: Final[tuple[type[Settings], ...]] = (
     MeteringSettings,
     WatcherSettings,
     RewardsSettings,
+    TreasurySettings,
     GatewaySettings,
     AgentSettings,
     RunnerSettings,

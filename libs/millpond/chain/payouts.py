@@ -9,37 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from eth_abi.abi import encode
-from eth_utils.address import to_canonical_address
-from eth_utils.crypto import keccak
-
 from millpond.chain.abi import Artifact
-from millpond.errors import MillpondError
+from millpond.chain.batch import AMOUNT_MAX, NotAnOrder, Order, batch_digest
+
+__all__ = ["AMOUNT_MAX", "GAS_PER_PAYEE", "PAYOUTS", "Batch", "NotAnOrder", "Order"]
 
 PAYOUTS: Final = Artifact.read("millpond.chain.contracts", "Payouts")
-# An order is one word: 20 bytes of address, 12 of amount.
-AMOUNT_MAX: Final = 2**96 - 1
 # What a recipient's own code may use up. A plain account needs none of it, a contract wallet some 10,000; incident 8's 60,000.
 GAS_PER_PAYEE: Final = 100_000
-
-
-class NotAnOrder(MillpondError):
-    """The amount {amount} for {recipient} doesn't fit an order: 1 to {amount_max}."""
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """``amount`` in the asset's smallest unit, > 0."""
-
-    recipient: str
-    amount: int
-
-    def __post_init__(self) -> None:
-        if not 0 < self.amount <= AMOUNT_MAX:
-            raise NotAnOrder(recipient=self.recipient, amount=self.amount, amount_max=AMOUNT_MAX)
-
-    def packed(self) -> bytes:
-        return to_canonical_address(self.recipient) + self.amount.to_bytes(12, "big")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +36,14 @@ class Batch:
 
     def digest(self) -> str:
         """The same as ``Payouts.digestOf``."""
-        packed = encode(
-            ["uint256", "address", "uint64", "bytes32", "address", "bytes32[]"],
-            [self.chain_id, self.contract, self.slot, bytes.fromhex(self.epoch_root[2:]), self.asset, self._orders()],
+        return batch_digest(
+            chain_id=self.chain_id,
+            contract=self.contract,
+            slot=self.slot,
+            epoch_root=self.epoch_root,
+            asset=self.asset,
+            orders=self.orders,
         )
-        return "0x" + keccak(packed).hex()
 
     def call(self, gas_per_payee: int = GAS_PER_PAYEE) -> bytes:
         """The bytes of the call that fills the slot; ETH goes along as its value."""

@@ -77,13 +77,18 @@ from millpond.events.scheduler_assignments import (
 from millpond.events.scheduler_reads import ReadUpTo
 from millpond.events.topic import Topic, Written
 from millpond.events.treasury_settlements import (
+    FeesWithdrawalAsked,
     FeesWithdrawalBroadcast,
     FeesWithdrawalRefused,
     FeesWithdrawalSigned,
+    FloatAsked,
+    PaymentsStopped,
     PayoutHeld,
+    PayoutSettled,
     SlotBroadcast,
     SlotPlanned,
     SlotSigned,
+    SlotSigningAsked,
 )
 
 # Joins by partition need the same count on both sides, so whatever is keyed by job has this many.
@@ -402,6 +407,11 @@ TREASURY_SETTLEMENTS = Topic(
         FeesWithdrawalSigned,
         FeesWithdrawalBroadcast,
         FeesWithdrawalRefused,
+        FloatAsked,
+        SlotSigningAsked,
+        PayoutSettled,
+        PaymentsStopped,
+        FeesWithdrawalAsked,
     ),
 )
 

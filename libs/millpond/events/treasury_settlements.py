@@ -39,6 +39,13 @@ class SlotOrder(BaseModel):
     amount: Annotated[Amount, Field(ge=1)]
 
 
+class FloatAsked(Event):
+    """What is in the wallet? treasury reads this back, asks the chain, and plans the slot from the answer."""
+
+    slot: Slot
+    as_of: Instant
+
+
 class SlotPlanned(Event):
     """These orders, in this order, fill this slot of the payout contract, and never another.
 
@@ -71,8 +78,39 @@ class _Signed(Event):
     as_of: Instant
 
 
+class _SigningAsked(Event):
+    """treasury reads this back, asks the chain what it needs to know, and signs; what it can't sign is asked again.
+
+    ``nonce``: of the versions before, which this one replaces; None: the account's next, which is ``nonce_min`` at least.
+    Fees must be above those of the version before (wei per gas), which are 0 for a first one.
+    """
+
+    version: Version
+    nonce: ChainNonce | None
+    nonce_min: ChainNonce
+    fee_per_gas_above: Amount
+    priority_fee_above: Amount
+    as_of: Instant
+
+
+class SlotSigningAsked(_SigningAsked):
+    """``reverts``: how often the slot's transaction was mined and failed; each time it gets more gas."""
+
+    slot: Slot
+    contract: Address
+    epoch_root: Hash32
+    asset: AssetId
+    orders: Annotated[tuple[SlotOrder, ...], Field(min_length=1, max_length=SLOT_ORDERS_MAX)]
+    digest: Hash32
+    reverts: Annotated[int, Field(strict=True, ge=0)]
+
+
 class SlotSigned(_Signed):
-    """The transaction that fills the slot. Another version has other fees, the same nonce, slot and digest."""
+    """The transaction that fills the slot. Said again, it is sent again: the same bytes.
+
+    Another version has the same slot and digest, and higher fees under the same nonce; another nonce only once a final
+    block has used up the one before for something that did not fill the slot.
+    """
 
     slot: Slot
     digest: Hash32
@@ -96,6 +134,45 @@ class PayoutHeld(Event):
     reason: Reason
     sentence: Sentence
     as_of: Instant
+
+
+class PayoutSettled(Event):
+    """The last word about an order, said once: ``paid`` in ``transaction``, which is final; or it was not paid.
+
+    ``returned``: the recipient could not take it, so it stayed with the pool and is owed as before. ``withdrawn``: rewards
+    took the order back before it was planned.
+    """
+
+    payout: Uuid
+    recipient: Address
+    asset: AssetId
+    amount: Annotated[Amount, Field(ge=1)]
+    outcome: Literal["paid", "returned", "withdrawn"]
+    slot: Slot | None = None
+    transaction: Hash32 | None = None
+    reason: Reason | None = None
+    sentence: Sentence = ""
+    as_of: Instant
+
+
+class PaymentsStopped(Event):
+    """The chain says what can't be: nothing more is planned, signed or sent until a person has found out why."""
+
+    slot: Slot
+    reason: Reason
+    sentence: Sentence
+    as_of: Instant
+
+
+class FeesWithdrawalAsked(_SigningAsked):
+    """On the operator's command (``signer``, ``command_nonce``). ``withdrawal`` is uuid5 of the command."""
+
+    withdrawal: Uuid
+    orchestrator: Address
+    recipient: Address
+    amount: Annotated[Amount, Field(ge=1)]
+    signer: Address
+    command_nonce: Annotated[int, Field(strict=True, ge=0)]
 
 
 class FeesWithdrawalSigned(_Signed):

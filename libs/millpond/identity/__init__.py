@@ -17,6 +17,7 @@ from millpond.identity.actions import (
     SkipRecord,
     SuspendContributor,
     SuspendGateway,
+    WithdrawFees,
 )
 from millpond.identity.device import (
     DeviceKey,
@@ -78,6 +79,7 @@ __all__ = [
     "SuspendContributor",
     "SuspendGateway",
     "UnknownAction",
+    "WithdrawFees",
     "WrongPassword",
     "WrongSignature",
     "check_nonce",

@@ -110,6 +110,15 @@ class CloseEpoch:
 
 
 @dataclass(frozen=True, kw_only=True)
+class WithdrawFees:
+    """Bring ``amount`` wei of the orchestrator's claimable fees to ``recipient``, which must be the pool's treasury."""
+
+    amount: Uint256
+    recipient: Address
+    nonce: Uint256
+
+
+@dataclass(frozen=True, kw_only=True)
 class DelegateDevice:
     """The signer's device may work and claim for him until ``expires_at`` (Unix seconds).
 
@@ -140,7 +149,14 @@ class LeavePool:
 # The table: closed, so that a `match` over it can end in assert_never.
 RecordAction = SkipRecord | ReadmitRecord
 OperatorAction = (
-    RecordAction | PublishTerms | ApproveContributor | SuspendContributor | AdmitGateway | SuspendGateway | CloseEpoch
+    RecordAction
+    | PublishTerms
+    | ApproveContributor
+    | SuspendContributor
+    | AdmitGateway
+    | SuspendGateway
+    | CloseEpoch
+    | WithdrawFees
 )
 ContributorAction = DelegateDevice | RevokeDevice | LeavePool
 Action = OperatorAction | ContributorAction

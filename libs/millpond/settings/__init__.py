@@ -3,7 +3,7 @@
 from typing import Final
 
 from millpond.settings.blobs import BlobSettings
-from millpond.settings.chain import ChainSettings, ChecksumAddress
+from millpond.settings.chain import ChainSettings, ChecksumAddress, LivepeerSettings
 from millpond.settings.environment import Settings, Variable, load, unknown_variables, variables
 from millpond.settings.errors import SettingsInvalid
 from millpond.settings.health import HealthSettings
@@ -22,6 +22,7 @@ SETTINGS: Final[tuple[type[Settings], ...]] = (
     StreamSettings,
     BlobSettings,
     ChainSettings,
+    LivepeerSettings,
     HealthSettings,
     LogSettings,
     TelemetrySettings,
@@ -34,6 +35,7 @@ __all__ = [
     "ChecksumAddress",
     "HealthSettings",
     "KafkaSettings",
+    "LivepeerSettings",
     "LogSettings",
     "PoolSettings",
     "PostgresSettings",

@@ -37,3 +37,15 @@ class ChainSettings(Settings):
         if not url.get_secret_value().startswith(("http://", "https://")):
             raise ValueError("it must begin with https:// or http://")
         return url
+
+
+class LivepeerSettings(Settings):
+    """Where Livepeer is, and whose fees are the pool's. Neither can change later: the sums would be somebody else's."""
+
+    model_config = SettingsConfigDict(env_prefix="MILLPOND_CHAIN_")
+    used_by: ClassVar[str] = "chain_watcher, treasury"
+
+    controller: ChecksumAddress = Field(
+        description="Livepeer's Controller; 0xD8E8328501E9645d16Cf49539efC04f734606ee4 on Arbitrum One."
+    )
+    orchestrator: ChecksumAddress = Field(description="The pool's orchestrator: whose income is watched.")

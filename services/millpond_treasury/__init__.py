@@ -1,0 +1,1 @@
+"""Pays exactly what it is ordered to, once."""
