@@ -10,8 +10,8 @@ from millpond.localstack import LocalStack
 from millpond_demo.programs import Programs
 
 FIRST_AFTER_S = 0.5
-# Long enough that it comes back and does something, short enough that it dies several times in a demo.
-EVERY_S = 6.0
+# Counted from when it is back: long enough that it does something, short enough that it dies several times in a demo.
+EVERY_S = 4.0
 
 COMPONENTS = ("kafka", "postgres")
 
@@ -38,13 +38,15 @@ class Chaos:
         self._told = told
 
     async def run(self) -> None:
-        """Until cancelled; what it has killed then runs, or is about to."""
+        """Until cancelled; what it has killed then runs, or is about to. Raises ``ProgramNotReady`` if it doesn't come back."""
         await asyncio.sleep(FIRST_AFTER_S)
         while True:
             self.kills += 1
             self._told(f"chaos: {self.victim} is killed, for the {_ordinal(self.kills)} time.")
             killing = asyncio.create_task(asyncio.to_thread(self._kill))
             await asyncio.shield(killing)
+            if self.victim not in COMPONENTS:
+                await self._programs.wait_until_ready([self.victim])
             await asyncio.sleep(EVERY_S)
 
     def _kill(self) -> None:

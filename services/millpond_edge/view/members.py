@@ -72,13 +72,9 @@ class Members:
                 self._decided[device] = _Said(standing, received.stamp_ms)
                 self._devices.setdefault(contributor, set()).add(device)
             case DeviceRefused(contributor=contributor, device=device, reason=reason, sentence=sentence):
-                # Somebody else's refused delegation takes nothing from a device that works for its contributor.
+                # As the registry means it: a delegation that is refused takes nothing from a device that works already.
                 before = self._decided.get(device)
-                if (
-                    before is None
-                    or before.standing.state != "registered"
-                    or before.standing.contributor == contributor
-                ):
+                if before is None or before.standing.state != "registered":
                     standing = Standing("refused", contributor, reason=reason, sentence=sentence)
                     self._decided[device] = _Said(standing, received.stamp_ms)
             case DeviceRemoved(contributor=contributor, device=device, reason=reason, sentence=sentence):
