@@ -27,6 +27,14 @@ COMMANDS: Final = {
     "gateway": Lazy("millpond_cli.members:gateway", "Who may send jobs."),
     "contributor": Lazy("millpond_cli.members:contributor", "Who may lend GPUs."),
     "epoch": Lazy("millpond_cli.epochs:epoch", "What is owed to whom, epoch by epoch; and an epoch's end."),
+    "fees": Lazy("millpond_cli.fees:fees", "The orchestrator's claimable fees."),
+    "audit": Lazy(
+        "millpond_cli.audit.command:audit",
+        "Compute every wei again from the topics, or from a bundle; fails at the first difference, and says what it is.",
+    ),
+    "export": Lazy(
+        "millpond_cli.audit.command:export", "Write all that the audit of an epoch needs into files: a bundle."
+    ),
     "deadletters": Lazy("millpond_cli.deadletters:deadletters", "Records that a service could not decide."),
     "database": Lazy("millpond_cli.database:database", "A role and a schema for each service."),
     "generate": Lazy(

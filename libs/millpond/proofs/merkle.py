@@ -63,18 +63,26 @@ def tree_root(leaves: Iterable[bytes]) -> bytes:
     return tree.root()
 
 
-def inclusion_paths(leaves: Sequence[bytes]) -> list[list[bytes]]:
-    """Of every leaf hash, the hashes beside its way to the root, from below (§2.1.1)."""
+def tree_levels(leaves: Sequence[bytes]) -> list[list[bytes]]:
+    """All hashes of a tree: the leaf hashes first, the root alone last."""
     levels = [list(leaves)]
     while len(levels[-1]) > 1:
         below = levels[-1]
         # An odd node at the end has nobody beside it, and goes up as it is.
         pairs = [node_hash(*below[n : n + 2]) for n in range(0, len(below) - 1, 2)]
         levels.append([*pairs, *below[len(pairs) * 2 :]])
-    return [
-        [level[beside] for depth, level in enumerate(levels[:-1]) if (beside := (index >> depth) ^ 1) < len(level)]
-        for index in range(len(leaves))
-    ]
+    return levels
+
+
+def path_in(levels: Sequence[Sequence[bytes]], index: int) -> list[bytes]:
+    """The hashes beside a leaf's way to the root, from below (§2.1.1)."""
+    return [level[beside] for depth, level in enumerate(levels[:-1]) if (beside := (index >> depth) ^ 1) < len(level)]
+
+
+def inclusion_paths(leaves: Sequence[bytes]) -> list[list[bytes]]:
+    """Of every leaf hash, the hashes beside its way to the root."""
+    levels = tree_levels(leaves)
+    return [path_in(levels, index) for index in range(len(leaves))]
 
 
 def root_from_path(leaf: bytes, *, index: int, size: int, path: Sequence[bytes]) -> bytes | None:

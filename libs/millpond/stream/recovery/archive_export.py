@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -43,11 +43,24 @@ async def export_topics(
         if not partitions[topic]:
             raise TopicUnknown(topic=topic)
     places = [Place(topic, partition) for topic in topics for partition in range(partitions[topic])]
-    extents = await log.extents(places)
-    parts = [await _export(directory, place, extents[place], log, told) for place in places]
-    manifest = Manifest(
-        now.astimezone(UTC).isoformat(timespec="seconds"), {topic: partitions[topic] for topic in topics}, tuple(parts)
-    )
+    counts = {topic: partitions[topic] for topic in topics}
+    return await export_ranges(directory, counts, await log.extents(places), log, now=now, told=told)
+
+
+async def export_ranges(
+    directory: Path,
+    partitions: Mapping[str, int],
+    ranges: Mapping[Place, Extent],
+    log: Log,
+    *,
+    now: datetime,
+    told: Told = lambda *_: None,
+) -> Manifest:
+    """Exports exactly these ranges. ``partitions``: how many each topic has. Raises as ``export_topics`` does."""
+    if _holds_something(directory):
+        raise ArchiveExists(directory=directory)
+    parts = [await _export(directory, place, extent, log, told) for place, extent in ranges.items()]
+    manifest = Manifest(now.astimezone(UTC).isoformat(timespec="seconds"), dict(partitions), tuple(parts))
     manifest.write(directory)
     return manifest
 
