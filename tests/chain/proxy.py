@@ -23,7 +23,7 @@ class Proxy:
         self.requests = 0
         self.told: Told | None = None
         self.body: web.Response | None = None
-        self._node = node
+        self.node = node
 
     async def reply(self, request: web.Request) -> web.StreamResponse:
         questions = await request.json()
@@ -32,7 +32,7 @@ class Proxy:
         self.asked += [question["method"] for question in together]
         if self.body is not None:
             return web.Response(status=self.body.status, text=self.body.text, content_type="application/json")
-        async with aiohttp.ClientSession() as session, session.post(self._node, json=questions) as response:
+        async with aiohttp.ClientSession() as session, session.post(self.node, json=questions) as response:
             answers = await response.json()
         given = answers if isinstance(questions, list) else [answers]
         if self.told is not None:
