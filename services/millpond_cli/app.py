@@ -30,10 +30,11 @@ COMMANDS: Final = {
     "fees": Lazy("millpond_cli.fees:fees", "The orchestrator's claimable fees."),
     "audit": Lazy(
         "millpond_cli.audit.command:audit",
-        "Compute every wei again from the topics, or from a bundle; fails at the first difference, and says what it is.",
+        "Compute every wei again from the topics; exits with 1 at the first difference, and says what is behind it.",
     ),
     "export": Lazy(
-        "millpond_cli.audit.command:export", "Write all that the audit of an epoch needs into files: a bundle."
+        "millpond_cli.audit.command:export",
+        "Write all that the audit of an epoch needs into files, and a proof for each contributor.",
     ),
     "deadletters": Lazy("millpond_cli.deadletters:deadletters", "Records that a service could not decide."),
     "database": Lazy("millpond_cli.database:database", "A role and a schema for each service."),

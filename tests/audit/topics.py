@@ -108,20 +108,23 @@ class Pond(Story):
     def received(self, record: Record) -> Received:
         return replace(super().received(record), finding=self.findings)
 
-    def log(self, change: Callable[[dict[Place, list[Record]]], None] | None = None) -> MemoryLog:
-        """Everything on a log, with the headers that name items; ``change`` may tamper with it first."""
+    def places(self) -> dict[Place, list[Record]]:
+        """Everything, as it stands on the topics."""
         places = {place: list(records) for place, records in self.logs.items()}
         for record in self.own:
             if record.place not in self.logs:
                 places.setdefault(record.place, []).append(record)
+        return places
+
+    def log(self, change: Callable[[dict[Place, list[Record]]], None] | None = None) -> MemoryLog:
+        """On a log, with the headers that name items; ``change`` may tamper with it first."""
+        places = self.places()
         if change is not None:
             change(places)
         log = MemoryLog()
-        for topic in TOPICS.values():
-            for partition in range(topic.partitions):
-                place = Place(topic.name, partition)
-                for record in places.get(place, ()):
-                    log.append(place, outbound(record))
+        for place, records in sorted(places.items()):
+            for record in records:
+                log.append(place, outbound(record))
         return log
 
 
