@@ -5,17 +5,22 @@ from __future__ import annotations
 import time
 from functools import partial
 
+import structlog
+
 from millpond.chain.account import Signer
 from millpond.errors import MillpondError
 from millpond.events.topics import TREASURY_SETTLEMENTS, deadletters
+from millpond.events.treasury_settlements import PaymentsStopped
 from millpond.identity import Domain, load_keystore
 from millpond.settings import ChainSettings, LivepeerSettings, PoolSettings, load
-from millpond.stream import Service
+from millpond.stream import Received, Service
 from millpond.stream.service import Observe
 from millpond_treasury.rules import READS, State, Treasury, decide, fold, recall
 from millpond_treasury.settings import TreasurySettings
 from millpond_treasury.store import TreasuryStore
 from millpond_treasury.wallet import Wallet
+
+log = structlog.get_logger(__name__)
 
 
 class NotTheOrchestratorsKey(MillpondError):
@@ -51,7 +56,7 @@ def build() -> Service[State]:
             bump_after_ms=settings.bump_after_s * 1000,
             send_again_ms=settings.send_again_s * 1000,
         ),
-        wallet.observe,
+        loudly(wallet.observe),
     )
 
 
@@ -69,6 +74,17 @@ def treasury(pool: Treasury, observe: Observe) -> Service[State]:
         # What no output tells (who is ordered, what is final, terms and checkpoints) is taken in as it is read again.
         recall=partial(recall, treasury=pool),
     )
+
+
+def loudly(observe: Observe) -> Observe:
+    """An alarm is in the log of the process, too."""
+
+    async def heard(received: Received) -> object:
+        if isinstance(stopped := received.event, PaymentsStopped):
+            log.critical("payments_stopped", slot=stopped.slot, reason=stopped.reason, why=stopped.sentence)
+        return await observe(received)
+
+    return heard
 
 
 def _orchestrator(settings: TreasurySettings, orchestrator: str, payer: Signer) -> Signer | None:

@@ -133,9 +133,12 @@ class EvmClient:
         return receipt
 
     async def gas(self, *, sender: str, to: str | None, data: bytes, value: int) -> int:
-        """How much gas a transaction would need now. Raises ``Reverted``."""
+        """How much gas a transaction would need after the latest block. Raises ``Reverted``.
+
+        Not after what is pending: that may be an earlier version of the same transaction, after which it would fail.
+        """
         asked = {"from": sender, "data": "0x" + data.hex(), "value": hex(value)} | ({} if to is None else {"to": to})
-        return self._read(_QUANTITY, "eth_estimateGas", await self._rpc.ask("eth_estimateGas", asked))
+        return self._read(_QUANTITY, "eth_estimateGas", await self._rpc.ask("eth_estimateGas", asked, "latest"))
 
     async def priority_fee(self) -> int:
         """Wei per gas that blocks are said to want on top of their base fee."""

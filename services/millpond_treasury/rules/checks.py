@@ -24,8 +24,8 @@ ABOVE_STATEMENT: Final = "With this order {paid} wei would be paid of {cumulativ
 ABOVE_POTS: Final = "With this order {paid} wei would be paid of {earned} that all contributors together have earned."
 
 
-def objection(treasury: Treasury, state: State, order: PayoutOrdered, *, before: int = 0) -> Objection | None:
-    """``before``: what else is about to be planned, in wei."""
+def objection(treasury: Treasury, state: State, order: PayoutOrdered, *, before: int) -> Objection | None:
+    """``before``: what was planned for all and did not come back, and what is about to be; in wei."""
     return _of_payee(treasury, order) or _of_proof(state, order) or _of_pots(state, order, before)
 
 
@@ -64,5 +64,5 @@ def _of_proof(state: State, order: PayoutOrdered) -> Objection | None:
 
 def _of_pots(state: State, order: PayoutOrdered, before: int) -> Objection | None:
     earned = state.earned.get(order.asset, 0)
-    paid = sum(state.committed.values()) + before + order.amount
+    paid = before + order.amount
     return ("above-pots", ABOVE_POTS.format(paid=paid, earned=earned)) if paid > earned else None

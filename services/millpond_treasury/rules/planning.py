@@ -30,7 +30,7 @@ def planned(treasury: Treasury, state: State, found: Float) -> tuple[Event, ...]
     chosen: list[PayoutOrdered] = []
     recipients: set[str] = set()
     short: list[PayoutHeld] = []
-    total, gas_cost = 0, GAS_PER_ORDER * found.fee_per_gas
+    total, gas_cost = sum(state.committed.values()), GAS_PER_ORDER * found.fee_per_gas
     left = found.balance - GAS_PER_SLOT * found.fee_per_gas
     for waiting in sorted(state.waiting.values(), key=lambda each: _place(each.order)):
         order = waiting.order

@@ -213,9 +213,9 @@ def _refused(withdrawal: Withdrawal, why: Objection, as_of: datetime) -> FeesWit
 def _looked_at(treasury: Treasury, state: State, as_of: datetime) -> tuple[Event, ...]:
     """Each order that can't be paid is told why, once a reason; if any can, the wallet is looked into."""
     events: list[Event] = []
-    payable = False
+    payable, before = False, sum(state.committed.values())
     for payout, waiting in sorted(state.waiting.items()):
-        why = UNEXPLAINED if state.unexplained else objection(treasury, state, waiting.order)
+        why = UNEXPLAINED if state.unexplained else objection(treasury, state, waiting.order, before=before)
         payable = payable or why is None
         if why is not None and why[0] != waiting.said:
             events += held([payout], why, as_of)
