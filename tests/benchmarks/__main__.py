@@ -18,6 +18,7 @@ from benchmarks.scheduler_decisions import DECISION_P99, DECISIONS, DECISIONS_10
 from benchmarks.stream_latency import LATENCY
 from benchmarks.stream_throughput import THROUGHPUT
 from benchmarks.treasury_gas import GAS_PER_PAYEE
+from benchmarks.treasury_payees import PAYEES_1000
 from millpond.localstack import LocalStack
 
 BENCHMARKS: tuple[Benchmark, ...] = (
@@ -31,6 +32,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     AGENTS_A_CORE,
     ACKNOWLEDGEMENT,
     GAS_PER_PAYEE,
+    PAYEES_1000,
 )
 LOCAL = Path(__file__).parents[2] / ".local"
 
