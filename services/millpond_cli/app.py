@@ -47,6 +47,9 @@ COMMANDS: Final = {
     ),
     "agent": Lazy("millpond_agent.commands:agent", "Lend this machine's GPUs to a pool."),
     "receipt": Lazy("millpond_cli.receipt:receipt", "What the pool has countersigned."),
+    "payouts": Lazy(
+        "millpond_cli.payouts:payouts", "What a contributor has earned, and how he is paid: from the pool's own feed."
+    ),
     "delegate": Lazy(
         "millpond_cli.delegate:delegate",
         "Print a delegation for a device, signed by the wallet: `millpond agent join URL --delegation FILE` takes it.",

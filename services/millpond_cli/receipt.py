@@ -13,10 +13,10 @@ from millpond.events.fields import Hash32
 from millpond.events.metering_usage import UsageHeld
 from millpond.proofs import Receipt, check_receipt, make_receipt_key
 from millpond_agent.membership import read_membership
+from millpond_cli.ether import in_ether
 
 # A line and a claim are some kilobytes each; what is larger is something else, and isn't read into memory.
 FILE_BYTES_MAX: Final = 2_097_152
-WEI_PER_ETH: Final = 10**18
 _HASH32: Final = TypeAdapter[str](Hash32)
 
 receipt = typer.Typer(no_args_is_help=True, help="What the pool has countersigned.")
@@ -108,15 +108,10 @@ def _told(checked: Receipt) -> list[str]:
         f"  quantity     {line.quantity:,} pixels: {line.claimed:,} claimed, {line.counted:,} counted by the pool",
         f"  outputs      {', '.join(f'{each.rendition} {each.frames:,} frames' for each in checked.claim.outputs)}",
         f"  price        {price.wei:,} wei for each {price.per_units:,} pixels",
-        f"  comes to     {worth} ({_eth(wei)} ETH), before the pool's split",
+        f"  comes to     {worth} ({in_ether(wei)} ETH), before the pool's split",
         f"  under terms  {line.terms_hash}",
         f"  result       {line.result}",
     ]
-
-
-def _eth(wei: int) -> str:
-    whole, rest = divmod(wei, WEI_PER_ETH)
-    return f"{whole}.{rest:018d}".rstrip("0").rstrip(".")
 
 
 def _printable(text: str) -> str:

@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from millpond_edge.agents.roster import Roster
 from millpond_edge.agents.router import router as agents
 from millpond_edge.body_limit import BodyLimit
+from millpond_edge.contributors.router import router as contributors
 from millpond_edge.door import Door
 from millpond_edge.errors import answer_errors
 from millpond_edge.gateways.router import router as gateways
@@ -26,6 +27,7 @@ def create_app(door: Door, roster: Roster) -> FastAPI:
     app.include_router(gateways)
     app.include_router(agents)
     app.include_router(joining)
+    app.include_router(contributors)
     answer_errors(app)
     app.add_middleware(BodyLimit)
     return app

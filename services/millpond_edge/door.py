@@ -20,6 +20,7 @@ from millpond_edge.settings import EdgeSettings
 from millpond_edge.view.gateways import Gateways
 from millpond_edge.view.jobs import Jobs
 from millpond_edge.view.members import Members
+from millpond_edge.view.payouts import Payouts
 from millpond_edge.view.usage import Usage
 from millpond_edge.view.view import View
 
@@ -57,6 +58,10 @@ class Door:
     @property
     def usage(self) -> Usage:
         return self.view.usage
+
+    @property
+    def payouts(self) -> Payouts:
+        return self.view.payouts
 
 
 def open_door(connection: HTTPConnection) -> Door:

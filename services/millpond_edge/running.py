@@ -120,7 +120,10 @@ class Edge:
         await self._patiently(lambda: check_topics("edge", (*FOLLOWED, *WRITTEN), self._log))
         database = await self._patiently(self._open_database)
         broker = KafkaBroker(
-            settings.kafka.bootstrap_servers.split(","), security=settings.kafka.broker_security(), logger=None
+            settings.kafka.bootstrap_servers.split(","),
+            security=settings.kafka.broker_security(),
+            allow_auto_create_topics=False,
+            logger=None,
         )
         view = View(KafkaFeed(broker, FOLLOWED, None, FEED_RECORDS_MAX), self._metrics)
         try:

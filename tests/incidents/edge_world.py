@@ -12,7 +12,7 @@ from typing import Any
 
 import asyncpg
 
-from edge.joining.visitors import ALICE, MALLORY, Browser, Machine, address_of, browser, said
+from edge.joining.visitors import ALICE, MALLORY, Browser, Machine, address_of, browser, said, token_of
 from edge.pool import RunningEdge, device_authorization, running_edge
 from edge.work import accept, assign
 from millpond.events.registry_gateways import GatewaySuspended
@@ -43,6 +43,9 @@ class World:
     offered: dict[str, str]
     used_nonce: str
     signed_out: str
+    # For programs: a text to be signed, and the token of one of mallory's.
+    offered_too: dict[str, str]
+    token: str
 
     def bearer(self, whose: str) -> dict[str, str]:
         return {"authorization": f"Bearer {self.keys[whose]}"}
@@ -98,6 +101,8 @@ async def world(directory: Path, tables: asyncpg.Pool) -> AsyncIterator[World]:
                 offered=await his.offered(),
                 used_nonce=used["nonce"],
                 signed_out=signed_out,
+                offered_too=await his.offered(),
+                token=await token_of(edge, MALLORY),
             )
 
 

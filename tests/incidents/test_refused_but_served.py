@@ -20,7 +20,7 @@ from websockets.exceptions import ConnectionClosed
 
 from edge.agents.device import Device, connected, welcomed
 from edge.joining.visitors import ALICE, address_of
-from incidents import agent_ways, gateway_ways, joining_ways
+from incidents import agent_ways, contributor_ways, gateway_ways, joining_ways
 from incidents.edge_world import WORKER, World, world
 from incidents.refusals import Request, Way, routes, sent, state, untried, what_it_left
 from millpond.events.registry_members import DeviceRemoved
@@ -33,7 +33,7 @@ from millpond_edge.app import create_app
 from millpond_edge.gateways import blob_rights
 from millpond_edge.joining.store import schema as joining_schema
 
-WAYS: tuple[Way, ...] = (*gateway_ways.WAYS, *joining_ways.WAYS)
+WAYS: tuple[Way, ...] = (*gateway_ways.WAYS, *joining_ways.WAYS, *contributor_ways.WAYS)
 # Whoever is heard there has greeted: ``agent_ways``.
 SOCKETS = {"WS /agents"}
 

@@ -36,12 +36,13 @@ from millpond.identity.errors import (
     NonceTooLow,
     PasswordFileExposed,
     SignerNotAllowed,
+    SignInForeign,
     UnknownAction,
     WrongPassword,
     WrongSignature,
 )
 from millpond.identity.keystore import PrivateKey, load_keystore
-from millpond.identity.sign_in import SignIn, verify_sign_in
+from millpond.identity.sign_in import SignIn, sign_sign_in, verify_sign_in
 from millpond.identity.signing import Domain, Signed, SignedAction, check_nonce, sign_action, typed_data, verify_action
 
 __all__ = [
@@ -72,6 +73,7 @@ __all__ = [
     "RecordAction",
     "RevokeDevice",
     "SignIn",
+    "SignInForeign",
     "Signed",
     "SignedAction",
     "SignerNotAllowed",
@@ -87,6 +89,7 @@ __all__ = [
     "load_keystore",
     "load_or_make_device_key",
     "sign_action",
+    "sign_sign_in",
     "typed_data",
     "verify_action",
     "verify_device",

@@ -8,6 +8,7 @@ MillpondError
 │   ├── MalformedSignature
 │   ├── WrongSignature
 │   └── NonceTooLow
+├── SignInForeign
 └── KeyUnavailable
     ├── KeystoreMissing
     ├── KeystoreUnreadable
@@ -68,6 +69,12 @@ class WrongSignature(ActionRefused):
 class NonceTooLow(ActionRefused):
     """nonce is {nonce}, and {last} of the same signer, topic and key was already accepted.
     Sign again with a nonce above {last}.
+    """
+
+
+class SignInForeign(MillpondError):
+    """The text to be signed is {found}, which is no sign-in of {address} at {domain}: signed, it could count elsewhere.
+    Nothing was signed. Give the pool's own address, as its operator and its page name it.
     """
 
 

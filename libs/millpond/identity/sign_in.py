@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from eth_account import Account
 from eth_account.messages import encode_defunct
 
-from millpond.identity.errors import WrongSignature
+from millpond.identity.errors import SignInForeign, WrongSignature, quoted
+from millpond.identity.keystore import PrivateKey
 from millpond.identity.signing import recover, signature_bytes
 
 
@@ -33,9 +35,7 @@ class SignIn:
         """EIP-4361, in its only spelling: who signs in gets the text from us, so nobody's text is ever parsed."""
         return "\n".join(
             (
-                f"{self.domain} wants you to sign in with your Ethereum account:",
-                self.address,
-                "",
+                *_greeting(self.domain, self.address),
                 self.statement,
                 "",
                 f"URI: {self.uri}",
@@ -48,6 +48,18 @@ class SignIn:
         )
 
 
+def sign_sign_in(text: str, *, domain: str, private_key: PrivateKey) -> str:
+    """The signature that a wallet gives for ``text``, if it is a sign-in of this key's address at ``domain``.
+
+    A program looks, as a wallet does: at any other domain the signature would sign somebody else in as us. Raises
+    ``SignInForeign``.
+    """
+    account = Account.from_key(bytes(private_key))
+    if text.split("\n")[:3] != list(_greeting(domain, account.address)):
+        raise SignInForeign(domain=domain, address=account.address, found=quoted(text))
+    return "0x" + bytes(account.sign_message(encode_defunct(text=text)).signature).hex()
+
+
 def verify_sign_in(text: str, *, address: str, signature: str) -> None:
     """Whether ``address`` signed exactly ``text`` (EIP-191, ``personal_sign``).
 
@@ -56,6 +68,10 @@ def verify_sign_in(text: str, *, address: str, signature: str) -> None:
     recovered = recover(encode_defunct(text=text), signature_bytes(signature))
     if recovered != address:
         raise WrongSignature(action="SignIn", recovered=recovered or "nobody", signer=address)
+
+
+def _greeting(domain: str, address: str) -> tuple[str, str, str]:
+    return f"{domain} wants you to sign in with your Ethereum account:", address, ""
 
 
 def _seconds(time: datetime) -> str:

@@ -34,13 +34,6 @@ class SourceSizeDiffers(Refusal):
     reason = "source-size-differs"
 
 
-class CursorRefused(Refusal):
-    """cursor: {problem} Give back the id of the last event as it is, or `beginning`, or leave it out."""
-
-    status = 400
-    reason = "cursor-unreadable"
-
-
 class NoSuchBlob(Refusal):
     """The blob {hash} is not in the store. A blob's name is 0x and the SHA-256 of its bytes in lower-case hex."""
 

@@ -141,6 +141,12 @@ class SessionShown(BaseModel):
     expires_at: Instant
 
 
+class SessionOpened(SessionShown):
+    """``token`` is a secret of the program that signed in."""
+
+    token: str
+
+
 class DelegationDraftAsked(_Sent):
     action: Literal["DelegateDevice"]
     code: str

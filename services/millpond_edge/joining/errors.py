@@ -84,7 +84,7 @@ class SignInUnknown(Refusal):
 
 
 class NotSignedIn(Refusal):
-    """No session: the cookie {cookie} is {found}. Sign in with the wallet."""
+    """No session: {credential} is {found}. Sign in with the wallet."""
 
     status = 401
     reason = "not-signed-in"

@@ -126,6 +126,12 @@ class JoiningStore:
         )
         return None if row is None else Session(*row)
 
+    async def is_signed_in(self, nonce: str, now_ms: int) -> bool:
+        """Whether that session still counts."""
+        return None is not await self._row(
+            "SELECT 1 FROM sign_ins WHERE nonce = $1 AND token_hash IS NOT NULL AND expires_at_ms > $2", nonce, now_ms
+        )
+
     async def sign_out(self, nonce: str) -> None:
         await self._execute("DELETE FROM sign_ins WHERE nonce = $1", nonce)
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import secrets
 from typing import Any
 
 from fastapi import APIRouter, Response
 
 from millpond.events.agent_enrolments import SignedIn, sign_in_item
 from millpond.events.topics import AGENT_ENROLMENTS
-from millpond.identity import ActionRefused, SignIn, verify_sign_in
 from millpond.stream.source import Observed
 from millpond_edge.credentials.strangers import Stranger
 from millpond_edge.door import Door, OpenDoor
@@ -32,23 +29,17 @@ from millpond_edge.joining.errors import (
     DeviceForeign,
     NoSuchCode,
     NotTheSigner,
-    SignatureRefused,
-    SignInUnknown,
 )
 from millpond_edge.joining.machines import CODE_MINUTES, device_shown, instant
 from millpond_edge.joining.sessions import (
     PATH,
-    SESSION_MINUTES,
     OwnPage,
     SignedInSession,
     drop_cookie,
-    new_token,
     set_cookie,
-    token_hash,
 )
+from millpond_edge.joining.sign_in import offer_sign_in, open_session
 from millpond_edge.joining.store import JoiningStore, Session, StoredEnrolment
-
-SIGN_IN_MINUTES = 10
 
 REFUSALS: dict[int | str, dict[str, Any]] = {
     status: {"model": ErrorShown} for status in (401, 403, 404, 409, 410, 422, 429, 503)
@@ -94,25 +85,7 @@ async def post_code_delegation(
 @router.post("/sign-ins", status_code=201)
 async def post_sign_in(asked: SignInAsked, door: OpenDoor, _: Stranger, __: OwnPage) -> SignInOffered:
     """The text for a wallet to sign, which says that it is there."""
-    now_ms = door.clock.now_ms()
-    expires_at_ms = now_ms + SIGN_IN_MINUTES * 60_000
-    own = door.settings.public_url
-    sign_in = SignIn(
-        domain=own.split("://")[1],
-        address=asked.address,
-        statement=f"Sign in to the pool {door.domain.pool}. This costs nothing, and moves no money.",
-        uri=f"{own}/join",
-        chain_id=door.domain.chain_id,
-        nonce=secrets.token_hex(16),
-        issued_at=instant(now_ms),
-        expires_at=instant(expires_at_ms),
-    )
-    await JoiningStore(door.database).offer(
-        sign_in.nonce, contributor=asked.address, text=sign_in.text, expires_at_ms=expires_at_ms, now_ms=now_ms
-    )
-    return SignInOffered(
-        nonce=sign_in.nonce, text=sign_in.text, contributor=asked.address, expires_at=instant(expires_at_ms)
-    )
+    return await offer_sign_in(door, asked.address)
 
 
 @router.post("/sessions", status_code=201)
@@ -120,27 +93,9 @@ async def post_session(
     signed: SignInSigned, response: Response, door: OpenDoor, _: Stranger, __: OwnPage
 ) -> SessionShown:
     """The wallet has signed: a cookie for an hour, with which the page sees this contributor's devices."""
-    store, now_ms = JoiningStore(door.database), door.clock.now_ms()
-    unknown = SignInUnknown(nonce=signed.nonce, minutes=SIGN_IN_MINUTES)
-    offered = await store.offered(signed.nonce, now_ms)
-    if offered is None:
-        raise unknown
-    contributor, text = offered
-    try:
-        await asyncio.to_thread(verify_sign_in, text, address=contributor, signature=signed.signature)
-    except ActionRefused as refused:
-        raise SignatureRefused(refused) from refused
-    token, expires_at_ms = new_token(), now_ms + SESSION_MINUTES * 60_000
-    if not await store.sign_in(
-        signed.nonce,
-        signature=signed.signature,
-        token_hash=token_hash(token),
-        expires_at_ms=expires_at_ms,
-        now_ms=now_ms,
-    ):
-        raise unknown
-    set_cookie(response, door, token)
-    return SessionShown(contributor=contributor, expires_at=instant(expires_at_ms))
+    session = await open_session(door, signed)
+    set_cookie(response, door, session.token)
+    return SessionShown(contributor=session.contributor, expires_at=instant(session.expires_at_ms))
 
 
 @router.delete("/sessions", status_code=204)

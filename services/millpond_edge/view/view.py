@@ -13,7 +13,10 @@ from millpond.events.topics import (
     POOL_TERMS,
     REGISTRY_GATEWAYS,
     REGISTRY_MEMBERS,
+    REWARDS_PAYOUTS,
+    REWARDS_STATEMENTS,
     SCHEDULER_ASSIGNMENTS,
+    TREASURY_SETTLEMENTS,
 )
 from millpond.stream.cursor import Cursor
 from millpond.stream.decision import Received
@@ -24,6 +27,7 @@ from millpond_edge.view.carried import Carried
 from millpond_edge.view.gateways import Gateways
 from millpond_edge.view.jobs import Jobs
 from millpond_edge.view.members import Members
+from millpond_edge.view.payouts import Payouts
 from millpond_edge.view.terms import PublishedTerms
 from millpond_edge.view.usage import Usage
 
@@ -35,6 +39,9 @@ TOPICS: tuple[Topic, ...] = (
     GATEWAY_JOBS,
     SCHEDULER_ASSIGNMENTS,
     METERING_USAGE,
+    REWARDS_STATEMENTS,
+    REWARDS_PAYOUTS,
+    TREASURY_SETTLEMENTS,
 )
 
 Listener = Callable[[Received], None]
@@ -51,6 +58,7 @@ class View:
         self.members = Members()
         self.jobs = Jobs()
         self.usage = Usage()
+        self.payouts = Payouts()
         self.carried = Carried()
         self.terms = PublishedTerms()
         self.caught_up = asyncio.Event()
@@ -64,6 +72,9 @@ class View:
             GATEWAY_JOBS.name: self.jobs.apply,
             SCHEDULER_ASSIGNMENTS.name: self.jobs.apply,
             METERING_USAGE.name: self.usage.apply,
+            REWARDS_STATEMENTS.name: self.payouts.apply,
+            REWARDS_PAYOUTS.name: self.payouts.apply,
+            TREASURY_SETTLEMENTS.name: self.payouts.apply,
         }
         self._follow = Follow(TOPICS, feed, self._apply, metrics)
 

@@ -19,7 +19,7 @@ from millpond.events.registry_gateways import GatewaySuspended
 from millpond.events.topics import REGISTRY_GATEWAYS, REGISTRY_MEMBERS, SCHEDULER_ASSIGNMENTS
 from millpond.stream.cursor import Cursor
 from millpond.stream.record import Place
-from millpond_edge.gateways import events as module
+from millpond_edge import following as module
 
 
 @dataclass

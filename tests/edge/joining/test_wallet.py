@@ -71,7 +71,7 @@ async def test_the_cookie_is_out_of_reach_of_scripts_and_of_other_sites(edge: Ru
     body = {"nonce": offered["nonce"], "signature": said(offered["text"])}
     answer = await alice.http.post("/wallet/sessions", json=body)
     cookie = answer.headers["set-cookie"]
-    for attribute in ("HttpOnly", "SameSite=strict", "Path=/wallet", "Max-Age=3600"):
+    for attribute in ("HttpOnly", "SameSite=strict", "Path=/;", "Max-Age=3600"):
         assert attribute in cookie
     token = cookie.split("=", 1)[1].split(";")[0]
     rows = await edge.door.database.fetch("SELECT * FROM sign_ins")
@@ -137,7 +137,7 @@ async def test_without_a_session_or_with_one_that_is_over_nothing_is_shown_or_do
         assert edge.log.ends() == before
 
     await all_refused()
-    alice.http.cookies.set("millpond_session", "guessed", path="/wallet")
+    alice.http.cookies.set("millpond_session", "guessed", path="/")
     await all_refused()
     alice.http.cookies.clear()
     await alice.sign_in()

@@ -96,6 +96,15 @@ class Browser:
         return {**fields, "signature": "0x" + bytes(signature).hex()}
 
 
+async def token_of(edge: RunningEdge, key: str = ALICE) -> str:
+    """A session of a program that has the wallet at hand."""
+    offered = (await edge.http.post("/sign-ins", json={"address": address_of(key)})).json()
+    body = {"nonce": offered["nonce"], "signature": said(offered["text"], key)}
+    answer = await edge.http.post("/sessions", json=body)
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["token"])
+
+
 @asynccontextmanager
 async def browser(edge: RunningEdge, key: str = ALICE, *, origin: str | None = None) -> AsyncIterator[Browser]:
     headers = {"origin": origin or edge.url}
