@@ -32,6 +32,7 @@ from millpond.events.treasury_settlements import SlotPlanned
 from millpond.stream.memory.log import MemoryLog
 from millpond.stream.record import Place, Record
 from millpond_cli.audit.difference import Difference
+from millpond_cli.audit.logs import at_hand
 from millpond_cli.audit.report import rows, totals
 from millpond_cli.audit.run import Audited, Plan, run_audit
 from rewards.story import ANN, BEN, CAT, filled, planned, ticket
@@ -65,7 +66,7 @@ def planned_as_the_contract_does(slot: int, orders: list[PayoutOrdered]) -> Slot
 
 
 def audit(log: MemoryLog, epoch: int | None = None, levels: int = 3) -> Audited:
-    return run_audit(lambda: log, Plan("memory", epoch, levels, processes=1))
+    return run_audit(lambda: at_hand(log), Plan("memory", epoch, levels, processes=1))
 
 
 def found_in(pond: Pond, change: Callable[[Logs], None], levels: int = 3) -> Difference:

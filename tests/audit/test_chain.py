@@ -19,6 +19,7 @@ from millpond.events.on_chain import AtBlock
 from millpond.events.rewards_payouts import PayoutOrdered
 from millpond_cli.audit.chain import compare_with_chain
 from millpond_cli.audit.difference import Difference
+from millpond_cli.audit.logs import at_hand
 from millpond_cli.audit.published import Said
 from millpond_cli.audit.run import Audited, Plan, run_audit
 from rewards.story import ANN, BEN, planned
@@ -44,7 +45,7 @@ async def test_every_income_and_payout_is_on_the_chain_and_what_is_not_is_named(
 
     def audited() -> Audited:
         log = pond.log()
-        return run_audit(lambda: log, Plan("memory", processes=1))
+        return run_audit(lambda: at_hand(log), Plan("memory", processes=1))
 
     sound = await asyncio.to_thread(audited)
     compared = await asyncio.to_thread(compare_with_chain, anvil_url, sound)

@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.audit_throughput import AUDIT
 from benchmarks.edge_agents import ACKNOWLEDGEMENT, AGENTS_A_CORE
 from benchmarks.figure import Benchmark, Figure, summarise
 from benchmarks.metering_throughput import METERING
@@ -31,6 +32,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     METERING,
     AGENTS_A_CORE,
     ACKNOWLEDGEMENT,
+    AUDIT,
     GAS_PER_PAYEE,
     PAYEES_1000,
 )

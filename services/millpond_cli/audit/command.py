@@ -16,11 +16,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from millpond.errors import MillpondError
-from millpond.stream.kafka.log import KafkaLog
-from millpond_cli.audit.bundle import Bundle, BundleLog, check_files
+from millpond.stream.recovery.archive import Manifest
+from millpond_cli.audit.bundle import Bundle, check_files
 from millpond_cli.audit.contributor import OwnPay, audit_contributor
 from millpond_cli.audit.difference import Difference
 from millpond_cli.audit.export import PROOFS, export_epoch
+from millpond_cli.audit.logs import OpenLog, of_bundle, of_kafka
 from millpond_cli.audit.reading import Told
 from millpond_cli.audit.report import document, own_document, rows, table, totals
 from millpond_cli.audit.run import LEVELS, Audited, Plan, run_audit
@@ -84,10 +85,13 @@ def export(
     """Write all that the audit of an epoch needs into files, and a proof for each contributor."""
     try:
         settings = kafka_settings(bootstrap_servers)
-        log = KafkaLog(settings.client_options())
-        manifest = asyncio.run(
-            export_epoch(directory, epoch, log, where=settings.bootstrap_servers, now=datetime.now(UTC))
-        )
+        servers = settings.bootstrap_servers
+
+        async def write() -> Manifest:
+            async with of_kafka(settings.client_options()) as log:
+                return await export_epoch(directory, epoch, log, where=servers, now=datetime.now(UTC))
+
+        manifest = asyncio.run(write())
     except MillpondError as error:
         fail(error)
     records = sum(part.records for part in manifest.parts)
@@ -98,13 +102,13 @@ def export(
 
 def _plan(
     epoch: int | None, bundle: Path | None, level: int, key: str | None, bootstrap_servers: str | None
-) -> tuple[Plan, Any]:
+) -> tuple[Plan, OpenLog]:
     if bundle is None:
         settings = kafka_settings(bootstrap_servers)
-        return Plan(settings.bootstrap_servers, epoch, level, key=key), partial(KafkaLog, settings.client_options())
+        return Plan(settings.bootstrap_servers, epoch, level, key=key), partial(of_kafka, settings.client_options())
     found = Bundle.read(bundle)
     check_files(found)
-    return Plan(str(bundle), found.epoch if epoch is None else epoch, level, key=key), partial(BundleLog, bundle)
+    return Plan(str(bundle), found.epoch if epoch is None else epoch, level, key=key), partial(of_bundle, bundle)
 
 
 def _on_chain(rpc: str, audited: Audited) -> dict[str, Any]:

@@ -18,7 +18,6 @@ from millpond_cli.audit.difference import Difference, difference, spot, spot_of
 
 BATCH_RECORDS: Final = 4_000
 
-OpenLog = Callable[[], Log]
 # How many records have been read since the last call.
 Told = Callable[[int], None]
 # By source, the outbox number that was seen last.

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import Final
 
 from millpond.events.rewards_epochs import EpochClosed
 from millpond.events.topics import METERING_USAGE
@@ -17,15 +16,14 @@ from millpond_cli.audit.cuts import LETTERS, CutDiffers
 from millpond_cli.audit.difference import difference
 from millpond_cli.audit.epochs import Books, audit_epoch, opened_at
 from millpond_cli.audit.lines import first_unsigned
+from millpond_cli.audit.logs import OpenLog
 from millpond_cli.audit.orders import check_orders
 from millpond_cli.audit.published import NothingClosed, Published, published_on
-from millpond_cli.audit.reading import OpenLog, Told, batches, passed_over
+from millpond_cli.audit.reading import Told, batches, passed_over
 from millpond_cli.audit.settled import Settled, check_slots, settled_on
 from millpond_cli.audit.workers import Workers, processes_for
 
 LEVELS: Final = 3
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -60,20 +58,21 @@ class Plan:
 
 def run_audit(open_log: OpenLog, plan: Plan, told: Told = lambda _: None, sized: Told = lambda _: None) -> Audited:
     """Raises ``Difference`` at the first; ``NothingClosed``, and what the log raises. ``sized`` hears how many there are."""
-    published = _ask(open_log, published_on)
-    epochs = _epochs(published, plan)
-    records = _records(published, epochs)
-    sized(records)
-    passed = _ask(open_log, lambda log: passed_over(log, LETTERS))
-    books = _ask(open_log, lambda log: opened_at(log, published, epochs.start))
-    attempts = _attempts(open_log, published, epochs.start) if plan.levels > 1 else Attempts()
-    terms: dict[int, Terms] = {}
-    with Workers(open_log, told, processes=plan.processes or processes_for(records)) as workers:
+    with Workers(open_log, told) as workers:
+        published = workers.ask(published_on)
+        epochs = _epochs(published, plan)
+        records = _records(published, epochs)
+        workers.processes = plan.processes or processes_for(records)
+        sized(records)
+        passed = workers.ask(lambda log: passed_over(log, LETTERS))
+        books = workers.ask(lambda log: opened_at(log, published, epochs.start))
+        attempts = _attempts(workers, published, epochs.start) if plan.levels > 1 else Attempts()
+        terms: dict[int, Terms] = {}
         for epoch in epochs:
             try:
                 books = audit_epoch(workers, published, books, epoch, passed)
             except CutDiffers as error:
-                raise _pinpointed(open_log, published, books, epoch, error) from None
+                raise _pinpointed(workers, published, books, epoch, error) from None
             by_hash = {offer.terms_hash: offer.terms for offer in books.state.offers}
             terms[epoch] = by_hash[published.closed[epoch].event.terms_hash]
             if plan.key is not None and terms[epoch].receipt_key != plan.key:
@@ -85,17 +84,10 @@ def run_audit(open_log: OpenLog, plan: Plan, told: Told = lambda _: None, sized:
                 )
             if plan.levels > 1:
                 audit_lines(workers, published, epoch, attempts, by_hash)
-    settled = _ask(open_log, settled_on)
+        settled = workers.ask(settled_on)
     check_slots(published, settled)
     check_orders(published, epochs, terms, settled.leaving, settled.unpaid)
     return Audited(published, settled, books, epochs, plan.levels, terms)
-
-
-def _ask(open_log: OpenLog, question: Callable[[Log], Awaitable[T]]) -> T:
-    async def ask() -> T:
-        return await question(open_log())
-
-    return asyncio.run(ask())
 
 
 def _epochs(published: Published, plan: Plan) -> range:
@@ -116,7 +108,7 @@ def _records(published: Published, epochs: range) -> int:
     return sum(cut.next_offset - cut.start for epoch in epochs for cut in published.closed[epoch].event.cut)
 
 
-def _attempts(open_log: OpenLog, published: Published, first: int) -> Attempts:
+def _attempts(workers: Workers, published: Published, first: int) -> Attempts:
     attempts = Attempts()
     if first == 0:
         return attempts
@@ -127,11 +119,11 @@ def _attempts(open_log: OpenLog, published: Published, first: int) -> Attempts:
     async def mark(log: Log) -> None:
         await mark_earlier(log, published.closed[first - 1], attempts)
 
-    _ask(open_log, mark)
+    workers.ask(mark)
     return attempts
 
 
-def _pinpointed(open_log: OpenLog, published: Published, books: Books, epoch: int, error: CutDiffers) -> Exception:
+def _pinpointed(workers: Workers, published: Published, books: Books, epoch: int, error: CutDiffers) -> Exception:
     """Of lines the pool's signatures tell which one was changed; of anything else the cut says only where it stood."""
     terms = {offer.terms_hash: offer.terms for offer in books.state.offers}
 
@@ -146,4 +138,4 @@ def _pinpointed(open_log: OpenLog, published: Published, books: Books, epoch: in
                     return found
         return None
 
-    return _ask(open_log, look) or error
+    return workers.ask(look) or error
