@@ -56,11 +56,7 @@ class Site:
     async def open(self) -> None:
         topics = {topic.name: topic for topic in (*READS, TREASURY_SETTLEMENTS, deadletters("treasury"))}
         await make_topics(self.bootstrap, tuple(topics.values()))
-        self.start("millpond_chain_watcher", self.pool_url)
-
-    @property
-    def pool_url(self) -> str:
-        return self.proxy.node
+        self.start("millpond_chain_watcher", self.proxy.node)
 
     def pay(self) -> Worker:
         """Another treasury, which asks the chain through the proxy."""
@@ -158,7 +154,6 @@ class Site:
         for worker in self.workers:
             if worker.running:
                 worker.kill()
-            print(f"--- {worker.log.name}\n{worker.log_tail()}")
 
 
 async def balances(pool: Pool, payees: Iterable[str]) -> dict[str, int]:

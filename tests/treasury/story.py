@@ -99,6 +99,7 @@ class Desk:
     heard: list[Received] = field(default_factory=list)
     timer_ms: int | None = None
     balance: int = 10 * ETHER
+    unread: frozenset[Place] = frozenset()
     answers: Callable[[Event], Finding | None] | None = None
 
     def believe(self) -> Desk:
@@ -117,7 +118,7 @@ class Desk:
         end_ms = self.now_ms + round(seconds * 1000)
         while self.timer_ms is not None and self.timer_ms <= end_ms:
             self.now_ms, self.timer_ms = max(self.now_ms, self.timer_ms), None
-            self._take(decide(self.state, Tick("turn", self.now_ms), treasury=self.treasury))
+            self._take(decide(self.state, Tick("turn", self.now_ms, self.unread), treasury=self.treasury))
         self.now_ms = end_ms
         return self
 

@@ -25,6 +25,7 @@ from millpond.events.treasury_settlements import (
     SlotSigned,
     SlotSigningAsked,
 )
+from millpond.stream.record import Place
 from millpond_treasury.rules.findings import Float, NotNow, Sent
 from rewards.story import (
     ANN,
@@ -183,6 +184,30 @@ def test_what_was_planned_is_not_signed_while_income_is_unexplained() -> None:
     desk.wait(10 * MINUTE)
     assert not desk.all(SlotSigned)
     desk.tell(reconciled(6)).wait()
+    assert desk.all(SlotSigned)
+
+
+def test_nothing_begins_while_an_input_is_stopped() -> None:
+    desk = Desk(unread=frozenset({Place("chain.revenue.v1", 0)})).believe().tell(*ordered()).wait(10 * MINUTE)
+    assert [held.reason for held in desk.all(PayoutHeld)] == ["inputs-stopped"] * 3
+    assert not desk.all(FloatAsked)
+    desk.unread = frozenset()
+    desk.wait(MINUTE)
+    assert desk.all(SlotSigned)
+    # What is on its way goes on.
+    desk.unread = frozenset({Place("chain.revenue.v1", 0)})
+    sent = len(desk.all(SlotBroadcast))
+    desk.wait(MINUTE)
+    assert len(desk.all(SlotBroadcast)) > sent
+
+
+def test_what_cannot_be_signed_is_asked_ever_more_seldom() -> None:
+    desk = Desk()
+    desk.answers = lambda event: desk.not_now() if isinstance(event, SlotSigningAsked) else desk.chain(event)
+    desk.believe().tell(*ordered()).wait(240 * MINUTE)
+    assert len(desk.all(SlotSigningAsked)) < 40
+    desk.answers = None
+    desk.tell(withdrawn(1, number=9)).wait()
     assert desk.all(SlotSigned)
 
 

@@ -27,6 +27,7 @@ from millpond_treasury.rules.turning import FAILED, held, instant
 # A node that is away, fees that are too high, a wallet that is short: looked at again, and no sooner. Each look is on the
 # log; that money has come is heard.
 LOOK_AGAIN_MS: Final = 15_000
+LOOK_AGAIN_MS_MAX: Final = 600_000
 FLOAT_AGAIN_MS: Final = 60_000
 
 Answered = tuple[State, tuple[Event, ...]]
@@ -93,7 +94,9 @@ def _not_now(sending: Sending, finding: NotNow, *, is_signed: bool) -> Sending:
     if is_signed:
         # What was signed before goes out again meanwhile; higher fees come up again after the same time.
         return replace(sending, asked=False, signed_ms=finding.at_ms, again_ms=finding.at_ms)
-    return replace(sending, asked=False, again_ms=finding.at_ms + LOOK_AGAIN_MS)
+    # The question holds the whole batch: it is asked ever more seldom.
+    wait_ms = min(LOOK_AGAIN_MS << min(sending.sends, 16), LOOK_AGAIN_MS_MAX)
+    return replace(sending, asked=False, sends=sending.sends + 1, again_ms=finding.at_ms + wait_ms)
 
 
 def _broadcast(question: SlotSigned, finding: Sent) -> SlotBroadcast:

@@ -19,12 +19,12 @@ from millpond.events.treasury_settlements import (
     PayoutSettled,
 )
 from millpond.stream.decision import Decision, Input, Outgoing, Received, Tick, Timer
-from millpond_treasury.rules.answers import answered
+from millpond_treasury.rules.answers import LOOK_AGAIN_MS, answered
 from millpond_treasury.rules.findings import Finding, Float, NotNow, Sent, Signed
 from millpond_treasury.rules.folding import rebuilt, with_event
 from millpond_treasury.rules.state import State, Treasury
 from millpond_treasury.rules.taking_in import taken_in
-from millpond_treasury.rules.turning import due_ms, instant, turn
+from millpond_treasury.rules.turning import begins, due_ms, instant, turn, unread
 
 # The one timer. What arrives sets it to now: at its tick, all that was on the logs has been taken in.
 TURN: Final = "turn"
@@ -59,6 +59,9 @@ def _on_tick(treasury: Treasury, state: State, tick: Tick) -> Decision[State]:
     due = due_ms(state)
     if due is None or due > tick.as_of_ms:
         return Decision(state, timers=(Timer(TURN, due),))
+    if tick.unread and begins(state):
+        told = _said(treasury, state, unread(state, tick.as_of_ms), tick.as_of_ms)
+        return replace(told, timers=(Timer(TURN, tick.as_of_ms + LOOK_AGAIN_MS),))
     events = turn(treasury, state, tick.as_of_ms)
     if not events:
         state = replace(state, look_ms=None)

@@ -82,7 +82,8 @@ class ClosedEpoch:
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """How far one nonce's transaction has got: ``hashes`` of all its versions, ``sends`` of the present one.
+    """How far one nonce's transaction has got: ``hashes`` of all its versions, ``sends`` of the present one
+    (before the first: how often it could not be signed).
 
     ``asked``: a question to the chain stands on the log, and its answer is still to come. ``again_ms``: not before.
     """

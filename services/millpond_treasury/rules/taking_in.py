@@ -92,6 +92,9 @@ def _withdrawn(state: State, withdrawn: FeesWithdrawn) -> State:
     own = state.withdrawal
     if own is not None and withdrawn.transaction in own.sending.hashes:
         state = replace(state, withdrawal=None)
+    slot = state.slot
+    if slot is not None and slot.signed is None:
+        state = replace(state, slot=replace(slot, sending=replace(slot.sending, again_ms=0)))
     return replace(state, look_ms=0)
 
 

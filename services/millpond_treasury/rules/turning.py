@@ -25,6 +25,10 @@ from millpond_treasury.rules.state import (
 )
 
 UNEXPLAINED: Objection = ("income-unexplained", "Income on the chain does not add up; nobody is paid until it does.")
+UNREAD: Objection = (
+    "inputs-stopped",
+    "Something that treasury must know before it pays could not be read; the operator has to look after it.",
+)
 NO_KEY = (
     "The orchestrator's key is not with the treasury. Name it in MILLPOND_TREASURY_ORCHESTRATOR_KEYSTORE, or withdraw "
     "with it elsewhere."
@@ -67,6 +71,23 @@ def turn(treasury: Treasury, state: State, now_ms: int) -> tuple[Event, ...]:
     if state.withdrawals:
         return (_begun(treasury, state, state.withdrawals[0], as_of),)
     return _looked_at(treasury, state, as_of)
+
+
+def begins(state: State) -> bool:
+    """What is next would begin a payment: nothing of it has left yet."""
+    if state.slot is not None:
+        return state.slot.signed is None and not state.slot.complete
+    return bool(state.waiting) and state.withdrawal is None and not state.withdrawals
+
+
+def unread(state: State, now_ms: int) -> tuple[PayoutHeld, ...]:
+    """Instead of beginning one, while an input is stopped: it may say that nobody must be paid."""
+    slot = state.slot
+    if slot is not None:
+        payouts = [order.payout for order in slot.plan.orders] if slot.sending.said != UNREAD[0] else []
+    else:
+        payouts = sorted(payout for payout, waiting in state.waiting.items() if waiting.said != UNREAD[0])
+    return held(payouts, UNREAD, instant(now_ms))
 
 
 def instant(at_ms: int) -> datetime:
