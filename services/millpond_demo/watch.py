@@ -15,14 +15,28 @@ from millpond.events.gateway_jobs import JobRequested
 from millpond.events.metering_usage import UsageHeld, UsageLine, UsageRecorded
 from millpond.events.registry_gpus import GpuGone, GpuOnline, GpuSuspect
 from millpond.events.scheduler_assignments import AttemptClosed, JobAssigned, JobFinished, JobGivenUp, JobRefused
-from millpond.events.topics import AGENT_RESULTS, GATEWAY_JOBS, METERING_USAGE, REGISTRY_GPUS, SCHEDULER_ASSIGNMENTS
+from millpond.events.topics import (
+    AGENT_RESULTS,
+    CHAIN_REVENUE,
+    CHAIN_TRANSFERS,
+    GATEWAY_JOBS,
+    METERING_USAGE,
+    REGISTRY_GPUS,
+    REWARDS_EPOCHS,
+    REWARDS_STATEMENTS,
+    SCHEDULER_ASSIGNMENTS,
+    TREASURY_SETTLEMENTS,
+)
 from millpond.settings import KafkaSettings
 from millpond.stream import Cursor, Follow, KafkaFeed, Place, Received
 from millpond.stream.feed import LogAway
 from millpond.stream.kafka.log import KafkaLog
 from millpond.telemetry.metrics import Metrics
+from millpond_demo.ledger import Ledger
 
-TOPICS = (REGISTRY_GPUS, GATEWAY_JOBS, AGENT_RESULTS, SCHEDULER_ASSIGNMENTS, METERING_USAGE)
+WORK = (REGISTRY_GPUS, GATEWAY_JOBS, AGENT_RESULTS, SCHEDULER_ASSIGNMENTS, METERING_USAGE)
+MONEY = (CHAIN_REVENUE, CHAIN_TRANSFERS, REWARDS_EPOCHS, REWARDS_STATEMENTS, TREASURY_SETTLEMENTS)
+TOPICS = (*WORK, *MONEY)
 BATCH_RECORDS_MAX = 500
 AWAY_RETRY_S = 0.5
 
@@ -41,6 +55,7 @@ class Seen:
     finished: set[str] = field(default_factory=set)
     unfinished: dict[str, JobRefused | JobGivenUp] = field(default_factory=dict)
     lines: list[UsageLine] = field(default_factory=list)
+    ledger: Ledger = field(default_factory=Ledger)
 
     @property
     def reassigned(self) -> set[str]:
@@ -118,6 +133,8 @@ def _note(seen: Seen, event: Event) -> None:
             seen.online[event.device] = "gone"
         case UsageRecorded() | UsageHeld():
             seen.lines.append(event)
+        case _:
+            seen.ledger.note(event)
 
 
 @asynccontextmanager
@@ -125,7 +142,7 @@ async def watching(bootstrap_servers: str) -> AsyncIterator[Watch]:
     """A ``Watch`` that follows the topics until the block ends."""
     kafka = KafkaSettings(bootstrap_servers=bootstrap_servers)
     watch, stopping = Watch(KafkaLog(kafka.client_options())), asyncio.Event()
-    broker = KafkaBroker(bootstrap_servers.split(","), logger=None)
+    broker = KafkaBroker(bootstrap_servers.split(","), allow_auto_create_topics=False, logger=None)
     feed = KafkaFeed(broker, TOPICS, None, BATCH_RECORDS_MAX)
     await broker.start()
     watch.follow = Follow(TOPICS, feed, watch.apply, Metrics(service="demo"))

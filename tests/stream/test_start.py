@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 
 from conftest import OwnStack
+from millpond.stream.kafka.log import KafkaLog
 from millpond.telemetry.metrics import METRICS
 from stream.tally import drops_topic, levels_topic, tally
 from stream.topics_made import create_topics, levels, new_name, produce, rain, read_all
@@ -87,3 +88,14 @@ async def test_a_running_service_answers_for_itself(kafka_bootstrap: str, worker
     assert own <= declared
     assert len(levels(await read_all(kafka_bootstrap, levels_topic(name)))) == 30
     worker.terminate()
+
+
+async def test_a_service_that_starts_before_its_topics_makes_none(kafka_bootstrap: str, workers: Workers) -> None:
+    name = new_name()
+    worker = workers.start(name)
+    await wait_until(lambda: "topics apply" in worker.log_text(), WITHIN_S)
+    existing = await KafkaLog({"bootstrap_servers": kafka_bootstrap}).partitions(
+        {drops_topic(name).name, levels_topic(name).name}
+    )
+    # One partition each, for ever, is what FastStream would have given them.
+    assert set(existing.values()) == {0}

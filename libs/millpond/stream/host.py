@@ -18,6 +18,7 @@ from faststream.asgi import AsgiFastStream
 from faststream.kafka import KafkaBroker
 from uvicorn import Config, Server
 
+from millpond.errors import MillpondError
 from millpond.events.operator_commands import OperatorCommanded
 from millpond.events.topic import Topic
 from millpond.events.topics import OPERATOR_COMMANDS
@@ -101,6 +102,8 @@ class Host(Generic[State]):
             settings.kafka.bootstrap_servers.split(","),
             security=settings.kafka.broker_security(),
             metadata_max_age_ms=METADATA_MAX_AGE_MS,
+            # FastStream would make missing topics, with one partition each, for ever.
+            allow_auto_create_topics=False,
             logger=None,
         )
         group = service.name if service.shape == "grouped" else None
@@ -123,10 +126,14 @@ class Host(Generic[State]):
             server.should_exit = True
 
         async def wait_for_kafka() -> None:
-            # FastStream's broker starts next, and can only once.
-            while not asked_to_end.is_set() and not await self._kafka_answers():
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(asked_to_end.wait(), AWAY_RETRY_S)
+            # FastStream's broker starts next, and can only once; for a topic that is missing it would wait in silence.
+            try:
+                while not asked_to_end.is_set() and not await self._topics_are_there():
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(asked_to_end.wait(), AWAY_RETRY_S)
+            except MillpondError as refusal:
+                self._failure = refusal
+                raise
 
         async def start() -> None:
             work.append(asyncio.create_task(self._work(server)))
@@ -163,9 +170,10 @@ class Host(Generic[State]):
         log.warning("cut_off", why="Kafka or the database did not answer while the service closed its connections")
         serving.cancel()
 
-    async def _kafka_answers(self) -> bool:
+    async def _topics_are_there(self) -> bool:
+        """False while Kafka doesn't answer. Raises ``TopicsDiffer``."""
         try:
-            await self.log.partitions([topic.name for topic in self.reads])
+            await check_topics(self.service.name, (*self.reads, *self.service.writes), self.log)
         except LogAway as away:
             log.warning("away", cause=str(away), wait_s=AWAY_RETRY_S)
             return False
@@ -197,7 +205,6 @@ class Host(Generic[State]):
         )
 
     async def _serve(self, database: PostgresDatabase) -> None:
-        await self._patiently(lambda: check_topics(self.service.name, (*self.reads, *self.service.writes), self.log))
         await self._check(database)
         process, reader = self._process(database)
         relaying = self._leadership(database, "relay")
