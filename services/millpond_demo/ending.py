@@ -8,16 +8,18 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
 
+from millpond_demo.ledger import Money
 from millpond_demo.story import Story, Told
-from millpond_demo.summary import table, write
+from millpond_demo.summary import as_json, table
 
 
 def show(story: Story, told: Told, *, stay: bool) -> None:
     """Prints it, and writes ``summary.json``."""
     console, summary = story.screen.console, told.summary
-    write(summary, story.directory / "summary.json")
+    (story.directory / "summary.json").write_text(as_json(summary, told.money, told.ledger) + "\n")
     console.print()
-    console.print(table(summary))
+    console.print(table(summary, told.money, told.ledger))
+    console.print(_conservation(told.money), soft_wrap=True)
     console.print()
     killed = f", though {story.victim} was killed {told.kills} times" if told.kills else ""
     console.print(
@@ -31,6 +33,13 @@ def show(story: Story, told: Told, *, stay: bool) -> None:
     _where(console, story, told)
     if stay:
         _next(console, story)
+
+
+def _conservation(money: Money) -> str:
+    return (
+        f"{money.revenue_wei:,} wei of tickets = {money.contributors_wei:,} of contributors + {money.operator_wei:,} of the "
+        f"operator + {money.carried_wei:,} carried; {money.gas_wei:,} of gas came out of the treasury's own money."
+    )
 
 
 def _where(console: Console, story: Story, told: Told) -> None:
@@ -54,6 +63,8 @@ def _next(console: Console, story: Story) -> None:
         f"set -a; . {environment}; set +a        # in another terminal: where this pool is",
         "millpond send VIDEO --rendition 360p --output .local/mine",
         "millpond terms show",
+        "millpond epoch show",
+        "millpond audit --rpc $MILLPOND_CHAIN_RPC_URL",
         f"millpond agent join {story.pool.url}    # with a wallet in your browser: one more contributor",
         f"open {story.pool.url}/openapi.json      # what gateways and agents may ask",
     )

@@ -23,9 +23,11 @@ class Wallet:
     password_file: Path
 
 
-def make_wallet(directory: Path, name: str) -> Wallet:
-    """A new wallet in ``directory``: ``<name>.json`` and ``<name>.password``, for their owner's eyes only."""
-    account, password = Account.create(), secrets.token_urlsafe(16)
+def make_wallet(directory: Path, name: str, private_key: bytes | None = None) -> Wallet:
+    """A wallet in ``directory``, a new one unless its key is given: ``<name>.json`` and ``<name>.password``, for their
+    owner's eyes only."""
+    account = Account.create() if private_key is None else Account.from_key(private_key)
+    password = secrets.token_urlsafe(16)
     keystore, password_file = directory / f"{name}.json", directory / f"{name}.password"
     encrypted = Account.encrypt(account.key, password, kdf="pbkdf2", iterations=ITERATIONS)
     _write(keystore, json.dumps(encrypted))

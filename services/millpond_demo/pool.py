@@ -18,6 +18,7 @@ from millpond.localstack import LocalStack
 from millpond.settings import KafkaSettings
 from millpond.stream.postgres.provision import provision
 from millpond_cli.kafka_topics import apply_topics
+from millpond_demo.chain import Chain
 from millpond_demo.commands import run_command, signed_by
 from millpond_demo.keys import make_wallet
 from millpond_demo.programs import Programs
@@ -26,15 +27,19 @@ POOL_ID: Final = "demo"
 GATEWAY_ID: Final = "demo-gateway"
 # anvil's: what is signed here is worth nothing on any other chain.
 CHAIN_ID: Final = 31337
-SERVICES: Final = ("edge", "registry", "scheduler", "inspector", "metering")
+# What jobs need, and what money needs.
+WORK: Final = ("edge", "registry", "scheduler", "inspector", "metering")
+MONEY: Final = ("chain_watcher", "rewards", "treasury")
+SERVICES: Final = (*WORK, *MONEY)
 TERMS: Final = Path(__file__).with_name("terms.yaml")
 
 
 class Pool:
     """Everything lies under ``directory``. ``environment`` is what a command at a terminal needs to find this pool."""
 
-    def __init__(self, directory: Path, stack: LocalStack, programs: Programs) -> None:
+    def __init__(self, directory: Path, stack: LocalStack, chain: Chain, programs: Programs) -> None:
         self.directory = directory
+        self.chain = chain
         self.stack = stack
         self.programs = programs
         self.operator = make_wallet(directory / "keys", "operator")
@@ -94,7 +99,13 @@ class Pool:
     def write_environment(self) -> Path:
         """For `set -a; . FILE; set +a`: with it, commands at a terminal speak to this pool."""
         path = self.directory / "env"
-        found = {**self.environment, "MILLPOND_GATEWAY_EDGE_URL": self.url, "MILLPOND_GATEWAY_API_KEY": self.api_key}
+        chain = {name: value for name, value in self.chain.settings.items() if name != "MILLPOND_CHAIN_POLL_S"}
+        found = {
+            **self.environment,
+            **chain,
+            "MILLPOND_GATEWAY_EDGE_URL": self.url,
+            "MILLPOND_GATEWAY_API_KEY": self.api_key,
+        }
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             file.writelines(f"{name}={value}\n" for name, value in found.items())
         return path
@@ -123,8 +134,12 @@ class Pool:
                 "MILLPOND_EDGE_PUBLIC_URL": self.url,
                 "MILLPOND_EDGE_RECEIPT_KEY": self.receipt_key,
             }
-        if service == "metering":
-            settings |= {"MILLPOND_METERING_RECEIPT_KEY_FILE": str(self._receipt_key_file)}
+        if service in ("metering", "rewards"):
+            settings |= {f"MILLPOND_{service.upper()}_RECEIPT_KEY_FILE": str(self._receipt_key_file)}
+        if service in ("chain_watcher", "treasury"):
+            settings |= self.chain.settings
+        if service == "treasury":
+            settings |= self.chain.treasury_settings
         return settings
 
     def _dsn(self, service: str, password: str) -> str:

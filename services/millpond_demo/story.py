@@ -1,9 +1,9 @@
-"""The story that the demo plays: a pool, two contributors, a video, a machine that dies, and every segment counted once."""
+"""The story that the demo plays: a pool, two contributors, a video, a machine that dies, every segment counted, and paid."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +13,18 @@ from millpond.errors import MillpondError
 from millpond.events.agent_claims import JobStarted
 from millpond.events.event import Event
 from millpond.events.scheduler_assignments import AttemptClosed, JobAssigned
+from millpond.events.treasury_settlements import SlotSigned
 from millpond.localstack import LocalStack
 from millpond_cli.gateway.client import EdgeClient
 from millpond_cli.gateway.progress import OnEvent, Planned, SendEvent
 from millpond_cli.gateway.send import SendResult, send
 from millpond_cli.gateway.source import probe
+from millpond_demo.chain import Chain, opened
 from millpond_demo.chaos import Chaos
 from millpond_demo.contributors import Machine, join_all, lend_machines, set_up_all
 from millpond_demo.examination import compare, examine
+from millpond_demo.ledger import Ledger, Money
+from millpond_demo.payday import Payday
 from millpond_demo.pool import SERVICES, Pool
 from millpond_demo.programs import Programs
 from millpond_demo.screen import Screen
@@ -46,9 +50,12 @@ class Told:
     """How it came out. ``receipt``: the file that was verified, and what `millpond receipt verify` says of it."""
 
     summary: Summary
+    money: Money
+    ledger: Ledger
     files: dict[str, Path]
     receipt: Path
     receipt_says: str
+    audit_says: str
     kills: int
 
 
@@ -60,7 +67,7 @@ class Story:
         self.video = video
         self.victim = victim
         self.screen = screen
-        self.stack = LocalStack(directory / "stack", ("kafka", "postgres"))
+        self.stack = LocalStack(directory / "stack")
         self.programs = Programs(directory / "programs", lock=lock, told=screen.note)
         self.machines = lend_machines(directory)
         self.pool: Pool
@@ -69,18 +76,19 @@ class Story:
     async def played(self) -> AsyncIterator[Told]:
         """The pool stays up until the block ends. Raises ``MillpondError`` when anything is not as promised."""
         try:
-            await self._set_up()
-            async with watching(self.stack.kafka.bootstrap_servers) as watch:
-                await self._open(watch)
-                yield await self._play(watch)
+            with self.screen.step("Kafka, PostgreSQL and a chain run; two wallets have delegated three machines"):
+                await _both(asyncio.to_thread(self.stack.__enter__), set_up_all(self.machines))
+            async with opened(self.stack.anvil.url, self.directory / "keys") as chain:
+                await self._set_up(chain)
+                async with watching(self.stack.kafka.bootstrap_servers) as watch:
+                    await self._open(watch)
+                    yield await self._play(watch)
         finally:
             await self.programs.stop()
             await asyncio.to_thread(self.stack.close)
 
-    async def _set_up(self) -> None:
-        with self.screen.step("Kafka and PostgreSQL run; two wallets have delegated three machines"):
-            await _both(asyncio.to_thread(self.stack.__enter__), set_up_all(self.machines))
-        self.pool = Pool(self.directory, self.stack, self.programs)
+    async def _set_up(self, chain: Chain) -> None:
+        self.pool = Pool(self.directory, self.stack, chain, self.programs)
         with self.screen.step("topics, a role for each service, the key of the receipts"):
             await self.pool.lay_out()
         with self.screen.step(f"{', '.join(SERVICES)} run, each a process"):
@@ -102,21 +110,26 @@ class Story:
 
     async def _play(self, watch: Watch) -> Told:
         watch.listeners.append(self._tell)
-        async with self._chaos() as chaos:
+        async with self._chaos(watch) as chaos:
             with self.screen.under_way(watch, self.machines) as told:
                 sent, planned = await self._send(watch, told)
-                everything = watch.until(lambda seen: _counted(seen))
-                await self._within(COUNTED_S_MAX, everything, "not every job is counted")
-        with self.screen.step("every frame of every rendition is decoded"):
-            await asyncio.to_thread(self._examine, sent, planned)
-        with self.screen.step("every job was finished once, and counted once"):
+                await self._within(COUNTED_S_MAX, watch.until(_all_counted), "not every job is counted")
+            with self.screen.step("every frame of every rendition is decoded"):
+                await asyncio.to_thread(self._examine, sent, planned)
+            payday = Payday(self.pool, watch, self.screen, self._within)
+            await payday.pay()
+        with self.screen.step("every job was finished once, and counted once; every wei is accounted for"):
             # What would be one too many stands there by now.
             await self._within(COUNTED_S_MAX, watch.caught_up(), "the topics can't be read to their end")
-            summary = sum_up(watch.seen, self.machines)
+            summary, money = sum_up(watch.seen, self.machines), await payday.balance(self._contributors())
+        audit = await payday.audit()
         with self.screen.step("a contributor verifies a receipt, with nothing but the pool's public key"):
             receipt = await self._receipt(watch.seen)
             says = await self.pool.command("receipt", "verify", str(receipt), "--key", self.pool.receipt_key)
-        return Told(summary, sent.files, receipt, says, chaos.kills if chaos else 0)
+        return Told(summary, money, watch.seen.ledger, sent.files, receipt, says, audit, chaos.kills if chaos else 0)
+
+    def _contributors(self) -> list[str]:
+        return sorted({machine.owner.address for machine in self.machines})
 
     async def _send(self, watch: Watch, told: OnEvent) -> tuple[SendResult, Planned]:
         """As a gateway does; meanwhile a machine dies on its own first job."""
@@ -156,10 +169,12 @@ class Story:
                 self.screen.note(f"job {event.job[:8]} goes to {names.get(event.device, event.device)}.")
 
     @asynccontextmanager
-    async def _chaos(self) -> AsyncIterator[Chaos | None]:
+    async def _chaos(self, watch: Watch) -> AsyncIterator[Chaos | None]:
         if self.victim is None:
             yield None
             return
+        if self.victim == "treasury":
+            watch.listeners.append(self._kill_treasury_on_signing)
         chaos = Chaos(self.victim, self.programs, self.stack, self.screen.note)
         killing = asyncio.create_task(chaos.run())
         try:
@@ -168,6 +183,12 @@ class Story:
             killing.cancel()
             with suppress(asyncio.CancelledError):
                 await killing
+
+    def _kill_treasury_on_signing(self, event: Event) -> None:
+        """At the worst moment: what is signed stands on the topic, and may or may not have been sent."""
+        if isinstance(event, SlotSigned) and event.version == 1:
+            self.screen.note(f"treasury has signed slot {event.slot} and is killed.")
+            asyncio.get_running_loop().run_in_executor(None, self.programs["treasury"].kill)
 
     def _examine(self, sent: SendResult, planned: Planned) -> None:
         has_audio = probe(self.video).audio is not None
@@ -188,14 +209,14 @@ class Story:
 
         return await self._within(RECEIPTS_S_MAX, come(), "no machine has its receipts")
 
-    async def _within(self, limit_s: float, work: Coroutine[Any, Any, Done], what: str) -> Done:
+    async def _within(self, limit_s: float, work: Awaitable[Done], what: str) -> Done:
         try:
             return await asyncio.wait_for(work, limit_s)
         except TimeoutError as error:
             raise TooLong(what=what, limit_s=limit_s, logs=self.directory / "programs") from error
 
 
-def _counted(seen: Seen) -> bool:
+def _all_counted(seen: Seen) -> bool:
     return bool(seen.requested) and seen.requested <= seen.counted
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass
 
 from rich.table import Table
 
 from millpond.errors import MillpondError
 from millpond.events.metering_usage import UsageHeld
+from millpond.events.treasury_settlements import PayoutSettled
 from millpond_demo.contributors import Machine
+from millpond_demo.ledger import Ledger, Money
 from millpond_demo.watch import Seen
 
 
@@ -37,17 +38,6 @@ class Summary:
     pixels: int
     usage_lines: int
     contributors: dict[str, Share]
-
-    def as_json(self) -> str:
-        return json.dumps(
-            {
-                "jobs": {"requested": self.requested, "succeeded": self.succeeded, "reassigned": self.reassigned},
-                "pixels": self.pixels,
-                "usage_lines": self.usage_lines,
-                "contributors": {address: vars(share) for address, share in self.contributors.items()},
-            },
-            indent=2,
-        )
 
 
 def sum_up(seen: Seen, machines: Sequence[Machine]) -> Summary:
@@ -89,17 +79,71 @@ def _check(seen: Seen) -> None:
         raise NotExactlyOnce(problem=f"usage lines name jobs that nobody asked for: {', '.join(sorted(strange))}")
 
 
-def table(summary: Summary) -> Table:
-    """A row per contributor."""
-    shown = Table("contributor", "devices", "jobs", "pixels", title="What was done, and counted", title_justify="left")
-    for column in shown.columns[1:]:
+def as_json(summary: Summary, money: Money, ledger: Ledger) -> str:
+    """Amounts are decimal strings: a JSON number may pass through somebody's float."""
+    return json.dumps(
+        {
+            "jobs": {
+                "requested": summary.requested,
+                "succeeded": summary.succeeded,
+                "reassigned": summary.reassigned,
+            },
+            "pixels": summary.pixels,
+            "usage_lines": summary.usage_lines,
+            "revenue_wei": str(money.revenue_wei),
+            "operator_wei": str(money.operator_wei),
+            "carried_wei": str(money.carried_wei),
+            "gas_wei": str(money.gas_wei),
+            "epoch_root": money.epoch_root,
+            # Whoever reads this knows that it did: the demo ends without it otherwise.
+            "audit": "match",
+            "contributors": {
+                address: {**asdict(share), **_payment(ledger.payout_of(address))}
+                for address, share in summary.contributors.items()
+            },
+        },
+        indent=2,
+    )
+
+
+def table(summary: Summary, money: Money, ledger: Ledger) -> Table:
+    """A row per contributor; every digit of every amount."""
+    shown = Table(
+        *("contributor", "devices", "jobs", "pixels", "share", "wei", "paid in"),
+        title="What was done, and what it earned",
+        title_justify="left",
+    )
+    for column in shown.columns[1:6]:
         column.justify = "right"
     for address, share in summary.contributors.items():
-        shown.add_row(address, str(share.devices), str(share.jobs), f"{share.pixels:,}")
+        payout = ledger.payout_of(address)
+        wei = payout.amount if payout else 0
+        shown.add_row(
+            f"{address[:8]}…{address[-6:]}",
+            str(share.devices),
+            str(share.jobs),
+            f"{share.pixels:,}",
+            _percent(wei, money.revenue_wei),
+            f"{wei:,}",
+            (payout.transaction or "")[:14] + "…" if payout else "nothing to pay",
+        )
     shown.add_section()
-    shown.add_row("together", "", str(summary.usage_lines), f"{summary.pixels:,}")
+    for name, wei in (("the operator", money.operator_wei), ("carried on", money.carried_wei)):
+        shown.add_row(name, "", "", "", _percent(wei, money.revenue_wei), f"{wei:,}", "")
+    shown.add_section()
+    shown.add_row(
+        "together", "", str(summary.usage_lines), f"{summary.pixels:,}", "100.0 %", f"{money.revenue_wei:,}", ""
+    )
     return shown
 
 
-def write(summary: Summary, path: Path) -> None:
-    path.write_text(summary.as_json() + "\n")
+def _payment(payout: PayoutSettled | None) -> dict[str, str | None]:
+    if payout is None:
+        return {"wei": "0", "payout_tx": None, "status": "nothing-to-pay"}
+    return {"wei": str(payout.amount), "payout_tx": payout.transaction, "status": payout.outcome}
+
+
+def _percent(part: int, whole: int) -> str:
+    """To be looked at; in tenths, by integers."""
+    tenths = part * 1_000 // whole if whole else 0
+    return f"{tenths // 10}.{tenths % 10} %"
