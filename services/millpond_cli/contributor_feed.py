@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from typing import Final, TypeVar
+from urllib.parse import urlsplit
 
 import httpx
 from eth_account import Account
@@ -85,13 +86,9 @@ class ContributorFeed:
     @staticmethod
     def http(url: str) -> httpx.AsyncClient:
         """Raises ``PoolUrlInvalid``."""
-        if not re.fullmatch(r"https?://[^/\s@]+/?", url):
+        if not _is_address(url):
             raise PoolUrlInvalid(url=url)
-        timeout = httpx.Timeout(SILENCE_S_MAX, connect=CONNECT_S)
-        try:
-            return httpx.AsyncClient(base_url=url.rstrip("/"), timeout=timeout)
-        except httpx.InvalidURL as invalid:
-            raise PoolUrlInvalid(url=url) from invalid
+        return httpx.AsyncClient(base_url=url.rstrip("/"), timeout=httpx.Timeout(SILENCE_S_MAX, connect=CONNECT_S))
 
     async def events(self, *, for_ever: bool) -> AsyncIterator[ServerEvent]:
         """Each once, with the cursor behind it; ``for_ever`` or up to what the pool knows now.
@@ -169,6 +166,14 @@ class ContributorFeed:
             raise _Passing(f"{answer.status_code}, {sentence}")
         request = f"{answer.request.method} {answer.request.url.path}"
         raise PoolRefused(url=self._http.base_url, request=request, status=answer.status_code, sentence=sentence)
+
+
+def _is_address(url: str) -> bool:
+    try:
+        port = urlsplit(url).port
+    except ValueError:  # a bracket that isn't closed, a port beyond 65535
+        return False
+    return port != 0 and re.fullmatch(r"https?://(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(:[0-9]+)?/?", url) is not None
 
 
 class _Why(_Answer):

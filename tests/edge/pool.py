@@ -170,6 +170,7 @@ async def running_edge(
     settings: Mapping[str, Any] | None = None,
     database: asyncpg.Pool | None = None,
     opened: bool = True,
+    port: int = 0,
 ) -> AsyncIterator[RunningEdge]:
     """An edge that has caught up, if ``opened``."""
     log = log or PoolLog()
@@ -177,7 +178,7 @@ async def running_edge(
     places = [Place(topic.name, partition) for topic in FOLLOWED for partition in range(topic.partitions)]
     view = View(PatientFeed(log, places), metrics)
     # First of all: the pool's own address is part of what edge answers, and of what wallets sign.
-    listening = socket.create_server(("127.0.0.1", 0))
+    listening = socket.create_server(("127.0.0.1", port))
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"
     edge_settings = EdgeSettings(receipt_key=RECEIPT_KEY, **{"public_url": url, **(settings or {})})
     ahead_ms = [0]

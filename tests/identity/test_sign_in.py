@@ -8,7 +8,15 @@ import pytest
 from eth_account import Account
 from eth_account.messages import encode_defunct
 
-from millpond.identity import MalformedSignature, SignIn, WrongSignature, verify_sign_in
+from millpond.identity import (
+    MalformedSignature,
+    PrivateKey,
+    SignIn,
+    SignInForeign,
+    WrongSignature,
+    sign_sign_in,
+    verify_sign_in,
+)
 
 WALLET = Account.from_key("0x" + "07" * 32)
 SIGN_IN = SignIn(
@@ -64,3 +72,25 @@ def test_what_is_no_signature_is_refused(signature: str) -> None:
 def test_a_point_that_does_not_exist_is_nobody_s() -> None:
     with pytest.raises(WrongSignature, match="nobody"):
         verify_sign_in(SIGN_IN.text, address=WALLET.address, signature="0x" + "00" * 64 + "1b")
+
+
+def test_a_program_signs_what_is_its_own_sign_in_at_the_place_that_it_asked() -> None:
+    signature = sign_sign_in(SIGN_IN.text, domain="pool.example:8000", private_key=PrivateKey(b"\x07" * 32))
+    verify_sign_in(SIGN_IN.text, address=WALLET.address, signature=signature)
+
+
+@pytest.mark.parametrize(
+    ("text", "domain", "key"),
+    [
+        # A pool that hands on what another one asks would be signed in there as us.
+        (SIGN_IN.text, "evil.example", b"\x07" * 32),
+        (SIGN_IN.text, "pool.example", b"\x07" * 32),
+        (SIGN_IN.text, "pool.example:8000", b"\x08" * 32),
+        (" " + SIGN_IN.text, "pool.example:8000", b"\x07" * 32),
+        ("I owe you everything.", "pool.example:8000", b"\x07" * 32),
+        ("", "pool.example:8000", b"\x07" * 32),
+    ],
+)
+def test_a_program_signs_nothing_else(text: str, domain: str, key: bytes) -> None:
+    with pytest.raises(SignInForeign, match="Nothing was signed"):
+        sign_sign_in(text, domain=domain, private_key=PrivateKey(key))
