@@ -151,6 +151,15 @@ def test_a_second_order_for_the_same_statement_is_above_it() -> None:
     assert len(desk.all(SlotPlanned)) == 1
 
 
+def test_all_orders_together_are_never_above_what_was_earned() -> None:
+    desk = Desk().believe()
+    desk.state = replace(desk.state, earned={ordered()[0].asset: sum(order.amount for order in ordered()) - 1})
+    desk.tell(*ordered()).wait()
+    assert len(desk.last(SlotPlanned).orders) == 2
+    desk.fill()
+    assert [held.reason for held in desk.all(PayoutHeld)] == ["above-pots"]
+
+
 def test_too_little_money_pays_those_that_fit_and_says_what_is_missing() -> None:
     amounts = {order.contributor: order.amount for order in ordered()}
     desk = Desk(balance=amounts[BEN] + amounts[CAT] + 1_000_000).believe().tell(*ordered()).wait()
@@ -228,6 +237,7 @@ def test_a_higher_fee_keeps_slot_digest_and_nonce() -> None:
     first, *_, last = desk.all(SlotSigned)
     assert last.version > 1
     assert {(each.slot, each.digest, each.nonce) for each in (first, last)} == {(0, first.digest, first.nonce)}
+    assert desk.last(SlotSigningAsked).nonce == first.nonce
     assert last.fee_per_gas_max > first.fee_per_gas_max
     assert len(desk.all(SlotPlanned)) == 1
 
@@ -342,6 +352,16 @@ def test_a_lost_database_is_rebuilt_and_pays_once(after: int) -> None:
     if after >= 4:
         assert {each.transaction for each in again.all(SlotSigned)} == {whole[3].transaction}  # type: ignore[attr-defined]
     assert again.state.slot is None
+
+
+@pytest.mark.parametrize("after", [1, 2, 3, 4, 5])
+def test_a_rebuilt_treasury_asks_again_what_may_have_no_answer(after: int) -> None:
+    desk = paying()
+    desk.said = desk.said[:after]
+    again = desk.rebuilt().wait(MINUTE)
+    assert {each.digest for each in again.all(SlotSigned)} == {paying().last(SlotSigned).digest}
+    again.fill()
+    assert len(again.all(PayoutSettled)) == 3
 
 
 def test_fees_are_withdrawn_on_command_once() -> None:
