@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 from rich.console import Console
 from rich.panel import Panel
@@ -12,12 +13,17 @@ from millpond_demo.ledger import Money
 from millpond_demo.story import Story, Told
 from millpond_demo.summary import as_json, table
 
+# What the table needs, with every digit.
+COLUMNS_MIN: Final = 116
+
 
 def show(story: Story, told: Told, *, stay: bool) -> None:
     """Prints it, and writes ``summary.json``."""
     console, summary = story.screen.console, told.summary
     (story.directory / "summary.json").write_text(as_json(summary, told.money, told.ledger) + "\n")
     console.print()
+    # An amount that is cut short is none: rather a line too long for a narrow terminal.
+    console.width = max(console.width, COLUMNS_MIN)
     console.print(table(summary, told.money, told.ledger))
     console.print(_conservation(told.money), soft_wrap=True)
     console.print()
