@@ -43,14 +43,14 @@ test: check  ## The whole suite, on a real stack.
 campaign: $(STAMP)  ## Kill and freeze for long: SEED, KILLS (300), CHANGES (50) of the active one.
 	SEED=$${SEED:-$$RANDOM} KILLS=$${KILLS:-300} CHANGES=$${CHANGES:-50} $(RUN)/pytest -s tests/stream/test_kills.py tests/stream/test_takeover.py
 
-demo: $(STAMP)  ## The whole pool: a video in, its renditions out. INPUT=any.mp4, CHAOS=scheduler (or another program, kafka, postgres).
+demo: $(STAMP)  ## The whole pool: a video in, its renditions out, everybody paid, an audit that agrees. INPUT=any.mp4, CHAOS=scheduler (or another program, kafka, postgres).
 	@exec $(RUN)/python -m millpond_demo $(if $(INPUT),--input '$(INPUT)') $(if $(CHAOS),--chaos '$(CHAOS)')
 
 pool: $(STAMP)  ## The same, and stays up until Ctrl-C: says what to type next.
 	@exec $(RUN)/python -m millpond_demo --stay $(if $(INPUT),--input '$(INPUT)')
 
 chaos: $(STAMP)  ## The demo under the death of each program in turn, every few seconds.
-	@set -e; for victim in edge registry scheduler inspector metering kafka postgres; do \
+	@set -e; for victim in edge registry scheduler inspector metering chain_watcher rewards treasury kafka postgres; do \
 	  echo "== $$victim"; $(RUN)/python -m millpond_demo --chaos $$victim; done
 
 stack: $(STAMP)  ## Kafka, PostgreSQL and anvil on this machine, until Ctrl-C.
