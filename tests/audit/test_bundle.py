@@ -16,9 +16,9 @@ from millpond.events.topics import METERING_USAGE
 from millpond.stream.recovery.archive import Manifest
 from millpond_cli.app import app
 from millpond_cli.audit.bundle import Bundle, check_files
-from millpond_cli.audit.contributor import audit_contributor
+from millpond_cli.audit.contributor import PROOFS, audit_contributor
 from millpond_cli.audit.difference import Difference
-from millpond_cli.audit.export import PROOFS, export_epoch
+from millpond_cli.audit.export import export_epoch
 from rewards.story import ANN, BEN, ticket
 
 NOW = datetime(2026, 1, 3, tzinfo=UTC)

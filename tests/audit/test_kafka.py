@@ -17,7 +17,7 @@ from stream.disasters import millpond, said
 from stream.topics_made import make_topics
 
 
-async def test_what_stands_on_kafka_is_audited_and_exported_and_a_lost_tail_is_named(
+async def test_what_stands_on_kafka_is_audited_and_exported_and_a_forged_statement_is_named(
     own_stack: OwnStack, tmp_path: Path
 ) -> None:
     pond = Pond().begin().work(ANN, "a").work(BEN, "b").tell(ticket(10**18, number=1))

@@ -31,7 +31,7 @@ from rewards.story import contributor, line, ticket
 
 LINES = 120_000
 CONTRIBUTORS = 1_000
-DECIDED_AGAIN = 1_000
+DECIDED_AGAIN = 500
 CORES = 2
 QUEUED_MAX = 20_000
 # Every topic that an audit reads; a broker takes its time over two hundred partitions.

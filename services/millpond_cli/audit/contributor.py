@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pydantic import ValidationError
 
@@ -26,6 +26,9 @@ from millpond.terms import Terms, terms_hash
 from millpond_cli.audit.difference import Difference, difference
 from millpond_rewards.rules import Count, WorkKey, key_of
 from millpond_rewards.rules.weights import BELIEVED, weight
+
+# Where a bundle holds them, a file per contributor.
+PROOFS: Final = "contributors"
 
 
 class NoProof(MillpondError):
@@ -148,3 +151,15 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
 
 def _differs(what: str, published: object, found: object) -> Difference:
     return difference(what, published=published, found=found, behind=[])
+
+
+def own_document(pay: OwnPay) -> dict[str, Any]:
+    """For programs; amounts are strings."""
+    return {
+        "audit": "match",
+        "epoch": pay.closed.epoch,
+        "contributor": pay.contributor,
+        "lines": pay.lines,
+        "root": pay.closed.root,
+        "statements": [statement.model_dump(mode="json") for statement in pay.statements],
+    }

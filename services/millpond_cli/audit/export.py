@@ -35,6 +35,7 @@ from millpond.stream.recovery.archive import Manifest
 from millpond.stream.recovery.archive_export import Told, export_ranges
 from millpond_cli.audit.bundle import Bundle, hashes_name, write_hashes
 from millpond_cli.audit.completeness import sources_of
+from millpond_cli.audit.contributor import PROOFS
 from millpond_cli.audit.cuts import LETTERS
 from millpond_cli.audit.lines import is_line
 from millpond_cli.audit.published import NothingClosed, Published, published_on
@@ -53,7 +54,6 @@ WHOLE: Final = (
     OPERATOR_COMMANDS,
     LETTERS,
 )
-PROOFS: Final = "contributors"
 PROOF_FORMAT: Final = "millpond-lines/1"
 
 

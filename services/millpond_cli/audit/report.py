@@ -8,7 +8,6 @@ from typing import Any
 
 from rich.table import Table
 
-from millpond_cli.audit.contributor import OwnPay
 from millpond_cli.audit.run import Audited
 
 
@@ -100,17 +99,6 @@ def document(audited: Audited, contributor: str | None, chain: dict[str, Any] | 
         "totals": [_texts(vars(total)) for total in totals(audited)],
         "contributors": [_texts(vars(row)) for row in rows(audited, contributor)],
         "chain": chain,
-    }
-
-
-def own_document(pay: OwnPay) -> dict[str, Any]:
-    return {
-        "audit": "match",
-        "epoch": pay.closed.epoch,
-        "contributor": pay.contributor,
-        "lines": pay.lines,
-        "root": pay.closed.root,
-        "statements": [statement.model_dump(mode="json") for statement in pay.statements],
     }
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
 
 from millpond.events.rewards_epochs import EpochClosed
 from millpond.events.topics import METERING_USAGE
 from millpond.stream.log import Log
 from millpond.stream.record import Place
 from millpond.terms import Terms
+from millpond_cli.audit import LEVELS
 from millpond_cli.audit.completeness import Attempts, audit_lines, mark_earlier
 from millpond_cli.audit.cuts import LETTERS, CutDiffers
 from millpond_cli.audit.difference import difference
@@ -22,8 +22,6 @@ from millpond_cli.audit.published import NothingClosed, Published, published_on
 from millpond_cli.audit.reading import Told, batches, passed_over
 from millpond_cli.audit.settled import Settled, check_slots, settled_on
 from millpond_cli.audit.workers import Workers, processes_for
-
-LEVELS: Final = 3
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from millpond.chain.payouts import Batch, Order
+from millpond.chain.batch import Order, batch_digest
 from millpond.events.chain_revenue import FeesWithdrawn
 from millpond.events.chain_transfers import ETH, PayeeUnpaid, SlotFilled, TreasuryTransaction
 from millpond.events.registry_members import ContributorDraining, ContributorLeft
@@ -101,13 +101,21 @@ def _check_filled(said: Said[SlotPlanned], filled: Said[SlotFilled] | None, sett
     plan = said.event
     asset = Asset.parse(plan.asset)
     orders = tuple(Order(order.recipient, order.amount) for order in plan.orders)
-    batch = Batch(asset.chain_id, plan.contract, plan.slot, plan.epoch_root, asset.contract or ETH, orders)
-    facts = [("digest", plan.digest, batch.digest()), ("total", plan.total, batch.total)]
+    total = sum(order.amount for order in orders)
+    digest = batch_digest(
+        chain_id=asset.chain_id,
+        contract=plan.contract,
+        slot=plan.slot,
+        epoch_root=plan.epoch_root,
+        asset=asset.contract or ETH,
+        orders=orders,
+    )
+    facts = [("digest", plan.digest, digest), ("total", plan.total, total)]
     if filled is not None:
         missed = sum(each.event.amount for each in settled.missed.get(plan.slot, {}).values())
         facts += [
-            ("digest on the chain", filled.event.digest, batch.digest()),
-            ("total on the chain", filled.event.total, batch.total),
+            ("digest on the chain", filled.event.digest, digest),
+            ("total on the chain", filled.event.total, total),
             ("epoch root on the chain", filled.event.epoch_root, plan.epoch_root),
             ("number of payees", filled.event.payees, len(orders)),
             ("unpaid total", filled.event.unpaid_total, missed),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import multiprocessing
 import os
 from collections.abc import Awaitable, Callable, Sequence
@@ -121,6 +122,9 @@ def _begin(open_log: OpenLog, read: Synchronized[int]) -> None:
         with read.get_lock():
             read.value += count
 
+    # Records come and go by the million, and none of them refers to itself.
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
     reading = _Reading(open_log, told)
     _READING.append(reading)
     Finalize(None, reading.close, exitpriority=10)
