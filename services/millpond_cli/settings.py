@@ -43,8 +43,9 @@ PIPE_COLUMNS: Final = 180
 
 def settings(as_json: Annotated[bool, typer.Option("--json", help="One JSON document, for programs.")] = False) -> None:
     """List every MILLPOND_* variable, its meaning and its value; fails if one is invalid or unknown."""
-    listed = [variable for kind in SETTINGS for variable in variables(kind)]
-    problems = [*_invalid(), *_unknown()]
+    # Once each: what Livepeer's contracts are called is read by two services.
+    listed = list({variable.name: variable for kind in SETTINGS for variable in variables(kind)}.values())
+    problems = list(dict.fromkeys((*_invalid(), *_unknown())))
     if as_json:
         document = {"variables": [_row(variable) for variable in listed], "problems": problems}
         typer.echo(json.dumps(document, indent=2))
