@@ -7,6 +7,7 @@ import json
 import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,10 +66,24 @@ async def ran(url: str, options: Sequence[str]) -> Ended:
     return result.exit_code, result.stdout, result.stderr
 
 
-async def started(url: str, options: Sequence[str]) -> asyncio.subprocess.Process:
-    """In a process of its own, which can be ended."""
+@asynccontextmanager
+async def started(url: str, options: Sequence[str]) -> AsyncIterator[asyncio.subprocess.Process]:
+    """In a process of its own, which can be ended, and has ended behind the block."""
     program = Path(sys.executable).with_name("millpond")
-    return await asyncio.create_subprocess_exec(program, "payouts", url, *options, stdout=asyncio.subprocess.PIPE)
+    process = await asyncio.create_subprocess_exec(
+        *(program, "payouts", url, *options), stdout=asyncio.subprocess.PIPE, preexec_fn=_hears_ctrl_c
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+def _hears_ctrl_c() -> None:
+    # Who was started in the background of a shell ignores it, and so would whatever he starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def read(event: Event, epoch: int = 0) -> list[str]:
@@ -133,24 +148,25 @@ async def test_who_follows_is_ended_and_edge_is_too_and_nothing_is_missed_or_see
     tables: asyncpg.Pool, wallet: Wallet, tmp_path: Path
 ) -> None:
     options = [*wallet.options(), "--cursor-file", str(tmp_path / "seen"), "--follow"]
-    async with running_edge(tmp_path / "one", database=tables) as edge:
-        log, port = edge.log, int(edge.url.rsplit(":", 1)[1])
-        say(log, *(statement(HIS, epoch) for epoch in range(3)))
-        await edge.settled()
-        process = await started(edge.url, options)
-        printed = await _lines(process, 3)
-    # The first edge is gone; the command waits for the next.
-    async with running_edge(tmp_path / "two", log, database=tables, port=port) as edge:
-        say(log, statement(HIS, 3), ordered(HIS, 3))
-        printed += await _lines(process, 2)
-        process.send_signal(signal.SIGINT)
-        assert await process.wait() == 0
-        say(log, settled(HIS, 3))
-        await edge.settled()
-        process = await started(edge.url, options)
-        printed += await _lines(process, 1)
-        process.kill()
-        rest, _ = await process.communicate()
+    async with AsyncExitStack() as first:
+        async with running_edge(tmp_path / "one", database=tables) as edge:
+            log, port = edge.log, int(edge.url.rsplit(":", 1)[1])
+            say(log, *(statement(HIS, epoch) for epoch in range(3)))
+            await edge.settled()
+            process = await first.enter_async_context(started(edge.url, options))
+            printed = await _lines(process, 3)
+        # The first edge is gone; the command waits for the next.
+        async with running_edge(tmp_path / "two", log, database=tables, port=port) as edge:
+            say(log, statement(HIS, 3), ordered(HIS, 3))
+            printed += await _lines(process, 2)
+            process.send_signal(signal.SIGINT)
+            assert await process.wait() == 0
+            say(log, settled(HIS, 3))
+            await edge.settled()
+            async with started(edge.url, options) as again:
+                printed += await _lines(again, 1)
+                again.kill()
+                rest, _ = await again.communicate()
     told = [*(read(statement(HIS, epoch), epoch)[0] for epoch in range(4)), read(ordered(HIS, 3), 3)[0]]
     assert sorted(printed) == sorted([*told, read(settled(HIS, 3), 3)[0]])
     assert rest == b""
