@@ -36,9 +36,9 @@ format: $(STAMP)  ## Format the code and mend what lint can mend.
 	$(RUN)/ruff format .
 	$(RUN)/ruff check --fix .
 
-# Most of the suite waits for timeouts and elections: two workers, each with a stack of its own, share the waiting.
+# Most of the suite waits for timeouts and elections: four workers, each with a stack of its own, share the waiting.
 test: check  ## The whole suite, on a real stack.
-	$(RUN)/pytest --numprocesses 2 --dist loadfile
+	$(RUN)/pytest --numprocesses 4 --dist loadfile
 
 campaign: $(STAMP)  ## Kill and freeze for long: SEED, KILLS (300), CHANGES (50) of the active one.
 	SEED=$${SEED:-$$RANDOM} KILLS=$${KILLS:-300} CHANGES=$${CHANGES:-50} $(RUN)/pytest -s tests/stream/test_kills.py tests/stream/test_takeover.py

@@ -47,6 +47,8 @@ class Anvil:
 async def opened(url: str) -> AsyncIterator[Anvil]:
     """The shared chain, put back afterwards as it was."""
     async with Rpc(url) as rpc:
+        # What another test has sent, and never saw mined, would be mined in this one.
+        await rpc.ask("anvil_dropAllTransactions")
         before = await rpc.ask("evm_snapshot")
         try:
             yield Anvil(rpc, EvmClient(rpc, CHAIN_ID))

@@ -14,7 +14,8 @@ from millpond.events.metering_usage import UsageHeld, UsageRecorded
 from millpond.events.scheduler_assignments import AgreedPrice, AttemptClosed
 from millpond_demo.contributors import Machine
 from millpond_demo.keys import Wallet
-from millpond_demo.summary import NotExactlyOnce, sum_up
+from millpond_demo.ledger import Ledger, Money
+from millpond_demo.summary import NotExactlyOnce, as_json, sum_up
 from millpond_demo.watch import Seen
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
@@ -79,15 +80,13 @@ ONE, TWO = job_id("demo-gateway", "1"), job_id("demo-gateway", "2")
 
 def test_each_contributor_has_the_jobs_and_pixels_of_all_his_machines() -> None:
     summary = sum_up(seen_of((ONE, MACHINES[0]), (TWO, MACHINES[2])), MACHINES)
-    assert json.loads(summary.as_json()) == {
-        "jobs": {"requested": 2, "succeeded": 2, "reassigned": 0},
-        "pixels": 2_000,
-        "usage_lines": 2,
-        "contributors": {
-            ADA: {"devices": 2, "jobs": 1, "pixels": 1_000},
-            BOB: {"devices": 1, "jobs": 1, "pixels": 1_000},
-        },
-    }
+    document = json.loads(as_json(summary, Money(100, 90, 10, 0, 5, "0x" + "07" * 32), Ledger()))
+    assert document["jobs"] == {"requested": 2, "succeeded": 2, "reassigned": 0}
+    assert (document["pixels"], document["usage_lines"]) == (2_000, 2)
+    unpaid = {"jobs": 1, "pixels": 1_000, "wei": "0", "payout_tx": None, "status": "nothing-to-pay"}
+    assert document["contributors"] == {ADA: {"devices": 2, **unpaid}, BOB: {"devices": 1, **unpaid}}
+    # Amounts are text: a JSON number may pass through somebody's float.
+    assert (document["revenue_wei"], document["operator_wei"], document["carried_wei"]) == ("100", "10", "0")
 
 
 def test_a_job_that_was_lost_once_and_kept_once_is_well() -> None:

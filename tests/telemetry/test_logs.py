@@ -75,6 +75,8 @@ def test_libraries_write_the_same_lines(name: str) -> None:
     logger = logging.getLogger(name)
     logger.addHandler(logging.StreamHandler(own))
     logger.propagate = False
+    # A server of an earlier test may have been told to be quiet.
+    logger.setLevel(logging.NOTSET)
     stream = io.StringIO()
     set_up_logs(LogSettings(), service="metering", stream=stream)
     logger.warning("joined group %s", "metering")
