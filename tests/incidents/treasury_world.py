@@ -262,7 +262,8 @@ class NaivePayer:
 
     async def sign(self, who: str, amount: int, nonce: int | None = None, gas: int = 60_000) -> SignedTransaction:
         if nonce is None:
-            (nonce,) = await self.client.nonces(TREASURY.address, ["latest"])
+            # What it has sent itself may not be mined yet.
+            (nonce,) = await self.client.nonces(TREASURY.address, ["pending"])
         transfer = Transfer(CHAIN_ID, nonce, who, amount, b"", gas, 100 * 10**9, 10**9)
         return TREASURY.sign(transfer)
 

@@ -14,7 +14,7 @@ class Event(BaseModel):
     Integers that count money are decimal strings in JSON; see ``millpond.events.fields``.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     # What ``ce_type`` says; the class name, unless a class must keep an older name.
     type_name: ClassVar[str] = "Event"

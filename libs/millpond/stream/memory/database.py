@@ -34,6 +34,7 @@ class _Tables:
     positions: dict[Place, Position] = field(default_factory=dict)
     outbox: list[NumberedRow] = field(default_factory=list)
     progress: dict[Place, RelayProgress] = field(default_factory=dict)
+    written_at_s: dict[int, float] = field(default_factory=dict)
     published_up_to: int = 0
     timers: dict[tuple[Place, str], int] = field(default_factory=dict)
     clocks: dict[Place, int] = field(default_factory=dict)
@@ -56,9 +57,10 @@ _Leases = dict[str, tuple[int, str, float]]
 class MemoryTransaction:
     """See ``millpond.stream.database.Transaction``; ``connection`` is the dictionary of the service's own state."""
 
-    def __init__(self, tables: _Tables, leases: _Leases) -> None:
+    def __init__(self, tables: _Tables, leases: _Leases, began_at_s: float) -> None:
         self._tables = tables
         self._leases = leases
+        self._began_at_s = began_at_s
 
     @property
     def connection(self) -> dict[str, Any]:
@@ -127,10 +129,11 @@ class MemoryTransaction:
     async def put_outbox(self, rows: Sequence[OutboxRow]) -> None:
         first = (self._tables.outbox[-1].number if self._tables.outbox else 0) + 1
         self._tables.outbox += [NumberedRow(first + n, row) for n, row in enumerate(rows)]
+        self._tables.written_at_s |= {first + n: self._began_at_s for n in range(len(rows))}
 
 
 class MemoryDatabase:
-    """See ``millpond.stream.database.Database``. ``now_s`` is the clock of its leases."""
+    """See ``millpond.stream.database.Database``. ``now_s`` is the clock of its leases and of what waits in its outbox."""
 
     def __init__(self, now_s: Callable[[], float]) -> None:
         self._tables = _Tables()
@@ -144,7 +147,7 @@ class MemoryDatabase:
         async with self._lock:
             # Others go on reading what is committed.
             changed = self._tables.copy()
-            yield MemoryTransaction(changed, self._leases)
+            yield MemoryTransaction(changed, self._leases, self._now_s())
             self._tables = changed
 
     async def announce(self) -> None:
@@ -174,7 +177,7 @@ class MemoryDatabase:
 
     async def outbox_depth(self) -> tuple[int, float]:
         waiting = [row for row in self._tables.outbox if row.number > self._tables.published_up_to]
-        return len(waiting), 0.0 if not waiting else max(0.0, self._now_s() - waiting[0].row.time_ms / 1000)
+        return len(waiting), 0.0 if not waiting else self._now_s() - self._tables.written_at_s[waiting[0].number]
 
     async def outbox_after(self, number: int, rows_max: int) -> list[NumberedRow]:
         return [row for row in self._tables.outbox if row.number > number][:rows_max]

@@ -146,7 +146,7 @@ class PostgresDatabase:
         async with self._connection() as connection:
             row = await connection.fetchrow(
                 """
-                SELECT count(*) AS depth, coalesce(extract(epoch FROM now()) - min(time_ms) / 1000.0, 0)::float8 AS age_s
+                SELECT count(*) AS depth, coalesce(extract(epoch FROM now() - min(written_at)), 0)::float8 AS age_s
                 FROM outbox WHERE number > (SELECT number FROM relay_mark)
                 """
             )

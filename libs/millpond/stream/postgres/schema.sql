@@ -19,8 +19,10 @@ CREATE TABLE IF NOT EXISTS outbox (
     value bytea NOT NULL,
     event_type text NOT NULL,
     time_ms bigint NOT NULL,
-    headers text NOT NULL
+    headers text NOT NULL,
+    written_at timestamptz NOT NULL DEFAULT now()
 );
+ALTER TABLE outbox ADD COLUMN IF NOT EXISTS written_at timestamptz NOT NULL DEFAULT now();
 
 -- Per output partition: the offset after the relay's last acknowledgement, and the number that stands there.
 CREATE TABLE IF NOT EXISTS relay_progress (
