@@ -7,10 +7,8 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final, Self
 
 import structlog
 
@@ -18,14 +16,14 @@ from millpond.chain.client import EvmClient
 from millpond.chain.rpc import Rpc
 from millpond.errors import MillpondError
 from millpond.events.topics import CHAIN_REVENUE, CHAIN_TRANSFERS
-from millpond.settings import ChainSettings, HealthSettings, KafkaSettings, PoolSettings, PostgresSettings
+from millpond.settings import ChainSettings, HealthSettings, KafkaSettings, PoolSettings, PostgresSettings, load
 from millpond.stream.backoff import backoff_s
 from millpond.stream.database import DatabaseAway, Lease, LeaseLost
-from millpond.stream.feed import LogAway
 from millpond.stream.kafka.log import KafkaLog
 from millpond.stream.kafka.publisher import KafkaPublisher
 from millpond.stream.leadership import Leadership, LeaseTiming
 from millpond.stream.log import Publisher
+from millpond.stream.patience import patiently, pause, until_stopped
 from millpond.stream.postgres.database import PostgresDatabase, open_database
 from millpond.stream.probes import Probes
 from millpond.stream.source import Source
@@ -38,13 +36,11 @@ from millpond_chain_watcher.store import WatcherStore, schema
 from millpond_chain_watcher.watcher import Watcher
 
 NAME: Final = "chain_watcher"
-AWAY_RETRY_S: Final = 1.0
 # A node that is in trouble is asked every so often, not more.
 RETRY_S_MAX: Final = 15.0
 # A step that takes longer than this hangs: each question has its own limit.
 STEP_S_MAX: Final = 600.0
 
-Answer = TypeVar("Answer")
 log = structlog.get_logger(__name__)
 
 
@@ -59,6 +55,18 @@ class RunSettings:
     pool: PoolSettings
     health: HealthSettings
 
+    @classmethod
+    def load(cls) -> Self:
+        """Raises what ``millpond.settings.load`` raises."""
+        return cls(
+            watcher=load(WatcherSettings),
+            chain=load(ChainSettings),
+            kafka=load(KafkaSettings),
+            postgres=load(PostgresSettings),
+            pool=load(PoolSettings),
+            health=load(HealthSettings),
+        )
+
     def watched(self) -> Watched:
         return Watched(
             chain_id=self.pool.chain_id,
@@ -67,10 +75,6 @@ class RunSettings:
             treasury=self.watcher.treasury,
             payouts=self.chain.payouts,
         )
-
-
-class _Stopped(Exception):
-    """Ends a wait for Kafka or the database when the process is told to stop."""
 
 
 class ChainWatcher:
@@ -87,15 +91,14 @@ class ChainWatcher:
         loop = asyncio.get_running_loop()
         for signal_number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signal_number, self._stopping.set)
-        health = self._settings.health
-        async with Probes(self._metrics, self._why_not_ready, health.host, health.port):
-            with suppress(_Stopped):
+        async with Probes(self._metrics, self._why_not_ready, self._settings.health, self._stopping):
+            with until_stopped():
                 await self._open_and_watch()
 
     async def _open_and_watch(self) -> None:
         kafka = KafkaLog(self._settings.kafka.client_options())
-        await self._patiently(lambda: check_topics(NAME, (CHAIN_REVENUE, CHAIN_TRANSFERS), kafka))
-        database = await self._patiently(self._open_database)
+        await patiently(lambda: check_topics(NAME, (CHAIN_REVENUE, CHAIN_TRANSFERS), kafka), self._stopping)
+        database = await patiently(self._open_database, self._stopping)
         owner = f"{socket.gethostname()}/{os.getpid()}"
         self._leadership = Leadership(database, "watcher", owner, LeaseTiming(), time.monotonic)
         try:
@@ -136,15 +139,11 @@ class ChainWatcher:
             except (MillpondError, TimeoutError) as trouble:
                 self._why_not = f"{type(trouble).__name__}: {trouble}"
                 log.warning("looks_again", why=self._why_not, failures=failures)
-                await self._pause(backoff_s(failures, longest_s=RETRY_S_MAX))
+                await pause(backoff_s(failures, longest_s=RETRY_S_MAX), self._stopping)
                 failures += 1
             else:
                 failures, self._why_not = 0, None
-                await self._pause(0 if more else self._settings.watcher.poll_s)
-
-    async def _pause(self, seconds: float) -> None:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), seconds)
+                await pause(0 if more else self._settings.watcher.poll_s, self._stopping)
 
     def _why_not_ready(self) -> list[str]:
         return [self._why_not] if self._why_not is not None else []
@@ -156,13 +155,3 @@ class ChainWatcher:
 
     async def _open_publisher(self) -> Publisher:
         return await KafkaPublisher.open(self._settings.kafka.client_options())
-
-    async def _patiently(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
-        """Asks until Kafka and the database are there to answer. Raises ``_Stopped`` if told to stop before."""
-        while not self._stopping.is_set():
-            try:
-                return await ask()
-            except (DatabaseAway, LogAway) as away:
-                log.warning("away", cause=str(away), wait_s=AWAY_RETRY_S)
-                await self._pause(AWAY_RETRY_S)
-        raise _Stopped

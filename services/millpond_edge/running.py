@@ -6,31 +6,30 @@ import asyncio
 import resource
 import signal
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Final, Self
 
 import structlog
-from fastapi import FastAPI
 from faststream.kafka import KafkaBroker
-from uvicorn import Config, Server
+from uvicorn import Config
 
 from millpond.blobs import BlobStore
-from millpond.errors import MillpondError
 from millpond.events.topic import Topic
 from millpond.events.topics import AGENT_HEARTBEATS, AGENT_PROGRESS, AGENT_RESULTS
 from millpond.identity import Domain
-from millpond.settings import BlobSettings, HealthSettings, KafkaSettings, PoolSettings, PostgresSettings
+from millpond.settings import BlobSettings, HealthSettings, KafkaSettings, PoolSettings, PostgresSettings, load
 from millpond.stream.cursor import Cursor
-from millpond.stream.database import DatabaseAway
-from millpond.stream.feed import LogAway
 from millpond.stream.follow import FollowEnded
 from millpond.stream.kafka.feed import KafkaFeed
 from millpond.stream.kafka.log import KafkaLog
 from millpond.stream.kafka.publisher import KafkaPublisher
+from millpond.stream.listening import Listener
 from millpond.stream.log import Publisher
+from millpond.stream.patience import patiently, until_stopped
 from millpond.stream.postgres.database import PostgresDatabase, open_database
+from millpond.stream.probes import Probes
 from millpond.stream.process import Clock
 from millpond.stream.record import Place
 from millpond.stream.source import Source
@@ -42,40 +41,21 @@ from millpond_edge.agents.sessions import schema as agents_schema
 from millpond_edge.app import create_app
 from millpond_edge.credentials.limits import RateLimits
 from millpond_edge.door import Door
-from millpond_edge.health import Health, health_app
 from millpond_edge.joining.store import schema as joining_schema
 from millpond_edge.settings import EdgeSettings
 from millpond_edge.view.view import TOPICS as FOLLOWED
 from millpond_edge.view.view import View
 
+NAME: Final = "edge"
 # What edge writes and doesn't follow besides.
 WRITTEN: tuple[Topic, ...] = (AGENT_HEARTBEATS, AGENT_PROGRESS, AGENT_RESULTS)
 FEED_RECORDS_MAX = 500
-AWAY_RETRY_S = 1.0
 # How long open requests may take to end once edge is told to stop; streams and agents' connections end by themselves.
 GOODBYE_S = 5
 # An agent that answers no ping is gone: its place is free before the pool calls its GPUs so.
 PING_EVERY_S, PONG_S_MAX = 10.0, 10.0
 
-Answer = TypeVar("Answer")
 log = structlog.get_logger(__name__)
-
-
-class CannotListen(MillpondError):
-    """Edge can't listen on {host}:{port}: the address is in use, or not this machine's. Set MILLPOND_EDGE_HOST and
-    MILLPOND_EDGE_PORT (for health: MILLPOND_HEALTH_HOST and _PORT) to a free one."""
-
-
-class _Stopped(Exception):
-    """Ends a wait for Kafka or the database when the process is told to stop."""
-
-
-class _Server(Server):
-    """uvicorn without its signal handling: it raises the signal again when all is done, and the exit would look like a kill."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 @dataclass(frozen=True)
@@ -89,36 +69,46 @@ class RunSettings:
     blobs: BlobSettings
     health: HealthSettings
 
+    @classmethod
+    def load(cls) -> Self:
+        """Raises what ``millpond.settings.load`` raises."""
+        return cls(
+            edge=load(EdgeSettings),
+            kafka=load(KafkaSettings),
+            postgres=load(PostgresSettings),
+            pool=load(PoolSettings),
+            blobs=load(BlobSettings),
+            health=load(HealthSettings),
+        )
+
 
 class Edge:
     """``run`` returns after SIGTERM or SIGINT, and raises what edge can't go on with: it is then to be started again."""
 
     def __init__(self, settings: RunSettings) -> None:
         self._settings = settings
-        self._metrics = Metrics(service="edge")
+        self._metrics = Metrics(service=NAME)
         self._log = KafkaLog(settings.kafka.client_options())
         self._stopping = asyncio.Event()
-        self._health = Health(self._metrics)
+        self._view: View | None = None
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
         for signal_number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signal_number, self._stopping.set)
-        health = self._settings.health
-        answering = asyncio.create_task(self._serve(health_app(self._health), health.host, health.port))
-        try:
-            with suppress(_Stopped):
-                await self._open_and_serve(answering)
-        except BaseExceptionGroup as failures:
-            raise _first_cause(failures) from failures
-        finally:
-            self._stopping.set()
-            await answering
+        async with Probes(self._metrics, self._why_not_ready, self._settings.health, self._stopping):
+            with until_stopped():
+                await self._open_and_serve()
 
-    async def _open_and_serve(self, answering: asyncio.Task[None]) -> None:
+    def _why_not_ready(self) -> list[str]:
+        if self._view is None:
+            return ["starting: Kafka and the database have not both answered yet"]
+        return self._view.why_not_ready()
+
+    async def _open_and_serve(self) -> None:
         settings = self._settings
-        await self._patiently(lambda: check_topics("edge", (*FOLLOWED, *WRITTEN), self._log))
-        database = await self._patiently(self._open_database)
+        await patiently(lambda: check_topics(NAME, (*FOLLOWED, *WRITTEN), self._log), self._stopping)
+        database = await patiently(self._open_database, self._stopping)
         broker = KafkaBroker(
             settings.kafka.bootstrap_servers.split(","),
             security=settings.kafka.broker_security(),
@@ -128,17 +118,16 @@ class Edge:
         view = View(KafkaFeed(broker, FOLLOWED, None, FEED_RECORDS_MAX), self._metrics)
         try:
             await broker.start()
-            async with Source("edge", self._open_publisher, self._metrics) as source:
+            async with Source(NAME, self._open_publisher, self._metrics) as source:
                 door = self._door(source, view, database)
                 roster = Roster(door)
-                self._health.watch(view)
+                self._view = view
                 # The first of them that fails ends the others, and the process.
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._until_stopped(view.run(self._stopping)))
                     tasks.create_task(self._catch_up(view))
                     tasks.create_task(self._until_stopped(self._serve_door(door, roster)))
                     tasks.create_task(self._until_stopped(roster.run(self._stopping)))
-                    tasks.create_task(self._until_stopped(asyncio.shield(answering)))
         finally:
             await broker.stop()
             await database.close()
@@ -160,27 +149,23 @@ class Edge:
         )
 
     async def _serve_door(self, door: Door, roster: Roster) -> None:
-        _allow_connections()
-        await self._serve(create_app(door, roster), self._settings.edge.host, self._settings.edge.port)
-
-    async def _serve(self, app: FastAPI, host: str, port: int) -> None:
         """Until edge stops. Raises ``CannotListen``."""
-        server = _Server(
-            Config(
-                app,
-                host=host,
-                port=port,
-                log_config=None,
-                access_log=False,
-                timeout_graceful_shutdown=GOODBYE_S,
-                ws_max_size=MESSAGE_BYTES_MAX,
-                ws_ping_interval=PING_EVERY_S,
-                ws_ping_timeout=PONG_S_MAX,
-                # Short signed texts don't shrink, and each connection would cost tables.
-                ws_per_message_deflate=False,
-            )
+        _allow_connections()
+        config = Config(
+            create_app(door, roster),
+            host=self._settings.edge.host,
+            port=self._settings.edge.port,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=GOODBYE_S,
+            ws_max_size=MESSAGE_BYTES_MAX,
+            ws_ping_interval=PING_EVERY_S,
+            ws_ping_timeout=PONG_S_MAX,
+            # Short signed texts don't shrink, and each connection would cost tables.
+            ws_per_message_deflate=False,
         )
-        serving = asyncio.create_task(_started(server, host, port))
+        server = Listener(config, "MILLPOND_EDGE")
+        serving = asyncio.create_task(server.serve())
         try:
             stopping = asyncio.create_task(self._stopping.wait())
             await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -199,7 +184,7 @@ class Edge:
     async def _catch_up(self, view: View) -> None:
         """Routes open once the models have what was on the topics when edge started: an empty model would refuse everybody."""
         places = [Place(topic.name, partition) for topic in FOLLOWED for partition in range(topic.partitions)]
-        extents = await self._patiently(lambda: self._log.extents(places))
+        extents = await patiently(lambda: self._log.extents(places), self._stopping)
         # Ended or failed: that is told by whoever runs the view.
         with suppress(FollowEnded):
             await view.wait_for(Cursor({place: extent.end for place, extent in extents.items()}))
@@ -210,7 +195,7 @@ class Edge:
         postgres = self._settings.postgres
         return await open_database(
             postgres.dsn.get_secret_value(),
-            "edge",
+            NAME,
             service_schema=joining_schema() + agents_schema(),
             connections_max=postgres.pool_connections_max,
         )
@@ -218,34 +203,8 @@ class Edge:
     async def _open_publisher(self) -> Publisher:
         return await KafkaPublisher.open(self._settings.kafka.client_options())
 
-    async def _patiently(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
-        """Asks until Kafka and the database are there to answer. Raises ``_Stopped`` if edge is stopped before."""
-        while not self._stopping.is_set():
-            try:
-                return await ask()
-            except (DatabaseAway, LogAway) as away:
-                log.warning("away", cause=str(away), wait_s=AWAY_RETRY_S)
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._stopping.wait(), AWAY_RETRY_S)
-        raise _Stopped
-
 
 def _allow_connections() -> None:
     """Each agent is an open file; the usual limit of 1,024 is for programs that still call select()."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-
-
-async def _started(server: Server, host: str, port: int) -> None:
-    try:
-        await server.serve()
-    except SystemExit as cause:
-        # uvicorn's way to say that the address is taken.
-        raise CannotListen(host=host, port=port) from cause
-
-
-def _first_cause(failure: BaseException) -> BaseException:
-    """What a task group wraps: the refusal itself says more than that one of several tasks failed."""
-    while isinstance(failure, BaseExceptionGroup):
-        failure = failure.exceptions[0]
-    return failure

@@ -15,7 +15,6 @@ from millpond.stream.follow import FollowStopped
 from millpond.stream.log import Outbound
 from millpond.stream.record import Place
 from millpond_edge.body_limit import BODY_BYTES_MAX
-from millpond_edge.health import Health
 
 
 async def test_every_error_has_the_one_shape(edge: RunningEdge) -> None:
@@ -63,15 +62,14 @@ async def test_nobody_is_answered_before_edge_knows_who_is_in(tmp_path: Path) ->
 
 
 async def test_a_follower_that_stopped_is_said_at_the_door_and_to_whoever_asks_for_health(edge: RunningEdge) -> None:
-    headers, health = await edge.gateway(), Health(None)  # type: ignore[arg-type]  # no metrics are asked for
-    health.watch(edge.door.view)
-    assert health.why_not_ready() == []
+    headers, view = await edge.gateway(), edge.door.view
+    assert view.why_not_ready() == []
     foreign = JobCancelled(job="5f0d9a1c-6f0e-4c39-9a55-0a7f3d1e8b42", gateway="acme")
     edge.log.append(Place(REGISTRY_GATEWAYS.name, 0), Outbound(b"acme", foreign.to_bytes(), (), 1))
     async with asyncio.timeout(WITHIN_S):
-        while not health.why_not_ready():  # noqa: ASYNC110  # the follower ends by itself
+        while not view.why_not_ready():  # noqa: ASYNC110  # the follower ends by itself
             await asyncio.sleep(0.01)
-    assert REGISTRY_GATEWAYS.name in health.why_not_ready()[0]
+    assert REGISTRY_GATEWAYS.name in view.why_not_ready()[0]
     answer = await edge.http.get("/jobs/x", headers=headers)
     assert (answer.status_code, answer.json()["error"]["reason"]) == (503, "starting")
     assert FollowStopped.__doc__ is not None

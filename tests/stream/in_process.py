@@ -75,7 +75,7 @@ async def running(
     host = Host(service, settings, Tracing(service=service.name, provider=None))
     adapt(host)
     # As ``Host.run`` does before FastStream begins.
-    assert await host._topics_are_there()
+    await host._check_topics()
     await host.broker.start()
     database = await host._open_database()
     serving = asyncio.create_task(host._serve(database))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import uuid
 from pathlib import Path
 
@@ -93,9 +94,22 @@ async def test_a_running_service_answers_for_itself(kafka_bootstrap: str, worker
 async def test_a_service_that_starts_before_its_topics_makes_none(kafka_bootstrap: str, workers: Workers) -> None:
     name = new_name()
     worker = workers.start(name)
-    await wait_until(lambda: "topics apply" in worker.log_text(), WITHIN_S)
+    await wait_until(lambda: not worker.running, WITHIN_S)
+    refused = worker.log_text().splitlines()[-1]
+    assert (worker.process.returncode, "refused" in refused, "topics apply" in refused) == (1, True, True)
     existing = await KafkaLog({"bootstrap_servers": kafka_bootstrap}).partitions(
         {drops_topic(name).name, levels_topic(name).name}
     )
     # One partition each, for ever, is what FastStream would have given them.
     assert set(existing.values()) == {0}
+
+
+async def test_a_service_whose_health_port_is_taken_is_refused_with_the_settings_to_change(
+    kafka_bootstrap: str, workers: Workers
+) -> None:
+    name = new_name()
+    await create_topics(kafka_bootstrap, tally(name))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        worker = workers.start(name, MILLPOND_HEALTH_PORT=str(taken.getsockname()[1]))
+        await wait_until(lambda: not worker.running, WITHIN_S)
+    assert (worker.process.returncode, "MILLPOND_HEALTH_PORT to a free one" in worker.log_text()) == (1, True)

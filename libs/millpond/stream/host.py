@@ -7,16 +7,15 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
 import structlog
 from faststream.asgi import AsgiFastStream
 from faststream.kafka import KafkaBroker
-from uvicorn import Config, Server
+from uvicorn import Config
 
 from millpond.errors import MillpondError
 from millpond.events.operator_commands import OperatorCommanded
@@ -37,7 +36,9 @@ from millpond.stream.kafka.feed import KafkaFeed
 from millpond.stream.kafka.log import KafkaLog
 from millpond.stream.kafka.publisher import KafkaPublisher
 from millpond.stream.leadership import Leadership, LeaseTiming
+from millpond.stream.listening import Listener
 from millpond.stream.log import Publisher
+from millpond.stream.patience import Stopped, patiently, until_stopped
 from millpond.stream.postgres.database import PostgresDatabase, open_database
 from millpond.stream.process import Clock, Process
 from millpond.stream.reader import Reader
@@ -49,7 +50,6 @@ from millpond.stream.transact import Transactor
 from millpond.telemetry.metrics import Metrics
 from millpond.telemetry.traces import Tracing
 
-AWAY_RETRY_S = 1.0
 GAUGES_EVERY_S = 1.0
 # A topic that was deleted and made again under a running group is no member's until somebody looks: aiokafka's own
 # five minutes would be five minutes of silence.
@@ -59,20 +59,7 @@ STOP_S = 10.0
 # And how long its clients may then take to say goodbye: to a broker that doesn't answer they would try for 50 s.
 GOODBYE_S = 5.0
 
-Answer = TypeVar("Answer")
 log = structlog.get_logger(__name__)
-
-
-class _Server(Server):
-    """uvicorn without its signal handling: it raises the signal again when all is done, and the exit would look like a kill."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-class _Stopped(Exception):
-    """Ends a wait for Kafka or the database when the process is told to stop."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +105,7 @@ class Host(Generic[State]):
         health = self.settings.health
         # lifespan "on": an app that could not start ends the process; otherwise it would serve on, and do nothing.
         config = Config(app, host=health.host, port=health.port, log_config=None, access_log=False, lifespan="on")
-        server = _Server(config)
+        server = Listener(config, "MILLPOND_HEALTH")
         asked_to_end = asyncio.Event()
 
         def end() -> None:
@@ -128,9 +115,8 @@ class Host(Generic[State]):
         async def wait_for_kafka() -> None:
             # FastStream's broker starts next, and can only once; for a topic that is missing it would wait in silence.
             try:
-                while not asked_to_end.is_set() and not await self._topics_are_there():
-                    with suppress(TimeoutError):
-                        await asyncio.wait_for(asked_to_end.wait(), AWAY_RETRY_S)
+                with suppress(Stopped):
+                    await patiently(self._check_topics, asked_to_end)
             except MillpondError as refusal:
                 self._failure = refusal
                 raise
@@ -156,7 +142,7 @@ class Host(Generic[State]):
         if not work and not asked_to_end.is_set():
             raise LogAway(cause="it went away while the service started")
 
-    async def _serve_until(self, asked_to_end: asyncio.Event, server: Server) -> None:
+    async def _serve_until(self, asked_to_end: asyncio.Event, server: Listener) -> None:
         """Serves until it is told to end, or the work has ended; from then on everything is bounded (incident 52)."""
         serving = asyncio.create_task(server.serve())
         ending = [asyncio.create_task(event.wait()) for event in (asked_to_end, self._stopping)]
@@ -170,38 +156,34 @@ class Host(Generic[State]):
         log.warning("cut_off", why="Kafka or the database did not answer while the service closed its connections")
         serving.cancel()
 
-    async def _topics_are_there(self) -> bool:
-        """False while Kafka doesn't answer. Raises ``TopicsDiffer``."""
-        try:
-            await check_topics(self.service.name, (*self.reads, *self.service.writes), self.log)
-        except LogAway as away:
-            log.warning("away", cause=str(away), wait_s=AWAY_RETRY_S)
-            return False
-        return True
+    async def _check_topics(self) -> None:
+        """Raises ``TopicsDiffer``, ``LogAway``."""
+        await check_topics(self.service.name, (*self.reads, *self.service.writes), self.log)
 
-    async def _work(self, server: Server) -> None:
+    async def _work(self, server: Listener) -> None:
         try:
-            database = await self._open_database()
-            try:
-                await self._serve(database)
-            finally:
-                await database.close()
+            with until_stopped():
+                database = await self._open_database()
+                try:
+                    await self._serve(database)
+                finally:
+                    await database.close()
         # Kept for run() to raise: an exception in a task would otherwise be seen by nobody, and the process would idle.
         except BaseException as failure:
-            cause = _first_cause(failure)
-            self._failure = None if isinstance(cause, _Stopped) else cause
+            self._failure = failure
         finally:
             server.should_exit = True
 
     async def _open_database(self) -> PostgresDatabase:
         postgres = self.settings.postgres
-        return await self._patiently(
+        return await patiently(
             lambda: open_database(
                 postgres.dsn.get_secret_value(),
                 self.service.name,
                 service_schema=self.service.store.schema,
                 connections_max=postgres.pool_connections_max,
-            )
+            ),
+            self._stopping,
         )
 
     async def _serve(self, database: PostgresDatabase) -> None:
@@ -248,18 +230,7 @@ class Host(Generic[State]):
 
     async def _check(self, database: Database) -> dict[Place, RelayProgress]:
         writes = (*self.service.writes, self.service.dead_letters)
-        return await self._patiently(lambda: check_published(self.service.name, writes, database, self.log))
-
-    async def _patiently(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
-        """Asks until Kafka and the database are there to answer. Raises ``_Stopped`` if the process is stopped before."""
-        while not self._stopping.is_set():
-            try:
-                return await ask()
-            except (DatabaseAway, LogAway) as away:
-                log.warning("away", cause=str(away), wait_s=AWAY_RETRY_S)
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._stopping.wait(), AWAY_RETRY_S)
-        raise _Stopped
+        return await patiently(lambda: check_published(self.service.name, writes, database, self.log), self._stopping)
 
     async def _gauges(self, database: Database, leading: Leadership | None) -> None:
         while True:
@@ -276,10 +247,3 @@ def _with_own_topics(service: Service[Any]) -> tuple[Topic, ...]:
     """What a service reads besides: the operator's commands, and what was readmitted on its own dead-letter topic."""
     named = {topic.name: topic for topic in (*service.reads, OPERATOR_COMMANDS, service.dead_letters)}
     return tuple(named.values())
-
-
-def _first_cause(failure: BaseException) -> BaseException:
-    """What a task group wraps: the refusal itself says more than that one of several tasks failed."""
-    while isinstance(failure, BaseExceptionGroup):
-        failure = failure.exceptions[0]
-    return failure

@@ -3,48 +3,50 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
 from fastapi import FastAPI, Response
 from fastapi.responses import JSONResponse
-from uvicorn import Config, Server
+from uvicorn import Config
 
-from millpond.errors import MillpondError
+from millpond.settings import HealthSettings
+from millpond.stream.listening import Listener
 from millpond.telemetry.metrics import Metrics
 
 # How long an open question may take to end.
 GOODBYE_S = 2
 
 
-class ProbesCantListen(MillpondError):
-    """Nothing can listen on {host}:{port}: the address is in use, or not this machine's. Set MILLPOND_HEALTH_HOST and
-    MILLPOND_HEALTH_PORT to a free one."""
-
-
-class _Server(Server):
-    """uvicorn without its signal handling: it raises the signal again when all is done, and the exit would look like a kill."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
 class Probes:
-    """Answers while the ``async with`` lasts. Live: the loop turns. Ready: ``why_not_ready`` gives no reasons."""
+    """Answers while the ``async with`` lasts. Live: the loop turns. Ready: ``why_not_ready`` gives no reasons.
 
-    def __init__(self, metrics: Metrics, why_not_ready: Callable[[], Sequence[str]], host: str, port: int) -> None:
-        self._host, self._port = host, port
-        app = _app(metrics, why_not_ready)
-        self._server = _Server(
-            Config(app, host=host, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=GOODBYE_S)
+    Should it end before, it sets ``stopping``: whoever watches the program would take it for dead.
+    """
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        why_not_ready: Callable[[], Sequence[str]],
+        settings: HealthSettings,
+        stopping: asyncio.Event,
+    ) -> None:
+        config = Config(
+            _app(metrics, why_not_ready),
+            host=settings.host,
+            port=settings.port,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=GOODBYE_S,
         )
+        self._server = Listener(config, "MILLPOND_HEALTH")
+        self._stopping = stopping
         self._serving: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        """Raises ``ProbesCantListen``."""
+        """Raises ``CannotListen``."""
         self._serving = asyncio.create_task(self._serve())
         while not self._server.started:
             done, _ = await asyncio.wait({self._serving}, timeout=0.01)
@@ -55,6 +57,7 @@ class Probes:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        """Raises what it died of."""
         self._server.should_exit = True
         assert self._serving is not None
         await self._serving
@@ -62,9 +65,8 @@ class Probes:
     async def _serve(self) -> None:
         try:
             await self._server.serve()
-        except SystemExit as cause:
-            # uvicorn's way to say that the address is taken.
-            raise ProbesCantListen(host=self._host, port=self._port) from cause
+        finally:
+            self._stopping.set()
 
 
 def _app(metrics: Metrics, why_not_ready: Callable[[], Sequence[str]]) -> FastAPI:

@@ -109,6 +109,12 @@ class View:
             self.why_stopped = str(failure)
             raise
 
+    def why_not_ready(self) -> list[str]:
+        """Reasons; none means that routes can be answered."""
+        if self.why_stopped is not None:
+            return [self.why_stopped]
+        return [] if self.caught_up.is_set() else ["reading the topics from their beginnings"]
+
     def _enrolment(self, received: Received) -> None:
         self.members.apply(received)
         self.carried.apply(received)
