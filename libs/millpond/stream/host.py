@@ -136,7 +136,6 @@ class Host(Generic[State]):
         for signal_number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signal_number, end)
         await self._serve_until(asked_to_end, server)
-        self.tracing.shutdown()
         if self._failure is not None:
             raise self._failure
         if not work and not asked_to_end.is_set():

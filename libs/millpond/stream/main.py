@@ -1,10 +1,10 @@
-"""What a service's ``python -m`` does: logs, settings, traces, the host, and an exit code."""
+"""What a program's ``python -m`` does: logs, settings, traces, the work itself, and an exit code."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import structlog
@@ -23,7 +23,7 @@ from millpond.settings import (
 from millpond.stream.host import Host, HostSettings
 from millpond.stream.service import Service
 from millpond.telemetry.logs import set_up_logs
-from millpond.telemetry.traces import set_up_traces
+from millpond.telemetry.traces import Tracing, set_up_traces
 
 log = structlog.get_logger(__name__)
 
@@ -36,15 +36,27 @@ def run_service(build: Callable[[], Service[Any]]) -> int:
         log.error("refused", why=str(refusal))
         return 1
     _spare_the_collector()
-    try:
-        set_up_logs(load(LogSettings), service=service.name)
+
+    def host(tracing: Tracing) -> Host[Any]:
         settings = HostSettings(
             load(KafkaSettings), load(PostgresSettings), load(StreamSettings), load(HealthSettings), load(PoolSettings)
         )
-        tracing = set_up_traces(load(TelemetrySettings), service=service.name)
-        asyncio.run(Host(service, settings, tracing).run())
+        return Host(service, settings, tracing)
+
+    return run_program(service.name, lambda tracing: host(tracing).run())
+
+
+def run_program(name: str, start: Callable[[Tracing], Coroutine[Any, Any, None]]) -> int:
+    """The same for a program that is no ``Service``. ``start`` reads its settings; what it returns handles the signals."""
+    try:
+        set_up_logs(load(LogSettings), service=name)
+        tracing = set_up_traces(load(TelemetrySettings), service=name)
+        try:
+            asyncio.run(start(tracing))
+        finally:
+            tracing.shutdown()
     except MillpondError as refusal:
-        log.error("refused", service=service.name, why=str(refusal))
+        log.error("refused", service=name, why=str(refusal))
         return 1
     return 0
 
