@@ -1,8 +1,9 @@
-"""What stands there at the end: the figures, the table, the file for programs, and where to look next."""
+"""What stands there at the end: the table, the figures, who checked them, the file for programs, and where to look next."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import indent
 from typing import Final
 
 from rich.console import Console
@@ -36,6 +37,8 @@ def show(story: Story, told: Told, *, stay: bool) -> None:
     for program, times in story.programs.faults.items():
         console.print(f"{program} ended by itself {times} times, and was started again.", style="yellow")
     console.print()
+    _checks(console, told)
+    console.print()
     _where(console, story, told)
     if stay:
         _next(console, story)
@@ -46,6 +49,13 @@ def _conservation(money: Money) -> str:
         f"{money.revenue_wei:,} wei of tickets = {money.contributors_wei:,} of contributors + {money.operator_wei:,} of the "
         f"operator + {money.carried_wei:,} carried; {money.gas_wei:,} of gas came out of the treasury's own money."
     )
+
+
+def _checks(console: Console, told: Told) -> None:
+    # The audit's own table has the figures that stand above; what it found is its last line.
+    checks = (("audit", told.audit_says.strip().splitlines()[-1]), ("receipt verify", told.receipt_says.strip()))
+    for command, says in checks:
+        console.print(Text.assemble((f"`millpond {command}` says:\n", "grey50"), indent(says, "  ")), soft_wrap=True)
 
 
 def _where(console: Console, story: Story, told: Told) -> None:

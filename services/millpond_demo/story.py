@@ -47,7 +47,7 @@ class TooLong(MillpondError):
 
 @dataclass(frozen=True)
 class Told:
-    """How it came out. ``receipt``: the file that was verified, and what `millpond receipt verify` says of it."""
+    """How it came out. ``receipt``: the file that was verified. ``…_says``: what `millpond` printed on checking."""
 
     summary: Summary
     money: Money

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 
 from faststream.kafka import KafkaBroker
 
-from millpond.events.agent_claims import JobStarted
 from millpond.events.event import Event
 from millpond.events.gateway_jobs import JobRequested
 from millpond.events.metering_usage import UsageHeld, UsageLine, UsageRecorded
@@ -49,7 +48,6 @@ class Seen:
 
     online: dict[str, str] = field(default_factory=dict)
     requested: set[str] = field(default_factory=set)
-    started: set[tuple[str, int]] = field(default_factory=set)
     assigned: dict[tuple[str, int], JobAssigned] = field(default_factory=dict)
     closed: dict[tuple[str, int], AttemptClosed] = field(default_factory=dict)
     finished: set[str] = field(default_factory=set)
@@ -115,8 +113,6 @@ def _note(seen: Seen, event: Event) -> None:
     match event:
         case JobRequested():
             seen.requested.add(event.job)
-        case JobStarted():
-            seen.started.add((event.claim.job, event.claim.attempt))
         case JobAssigned():
             seen.assigned[event.job, event.attempt] = event
         case AttemptClosed():

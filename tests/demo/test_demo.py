@@ -55,6 +55,8 @@ def test_every_job_is_counted_once_and_every_wei_paid_once(tmp_path: Path, chaos
     check_money(summary)
     assert all((tmp_path / "renditions" / name).exists() for name in FILES)
     assert "ended by itself" not in done.stdout
+    assert "  It all comes out: epochs 0 to 0" in done.stdout
+    assert "  Good: the pool 'demo' has countersigned this line" in done.stdout
     assert left_running(tmp_path) == []
 
 
