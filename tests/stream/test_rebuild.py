@@ -32,6 +32,8 @@ from stream.topics_made import FIRST_STAMP_MS, applied_once, create_topics, leve
 from stream.workers import Workers, wait_until
 
 FALLS = 150
+# But for when each was written, which is the database's own.
+OUTBOX_ROWS = "SELECT number, topic, partition, key, value, event_type, time_ms, headers FROM outbox ORDER BY number"
 
 
 @dataclass
@@ -141,7 +143,7 @@ async def test_a_database_restored_from_an_old_dump_is_rebuilt_from_the_topics_a
         assert f"kept as {name}_before_" in said(rebuilt)
         # The database that was never lost is the measure.
         for query in (
-            "SELECT * FROM outbox ORDER BY number",
+            OUTBOX_ROWS,
             "SELECT * FROM relay_progress WHERE last_number > 0 ORDER BY 1, 2",
             "SELECT * FROM relay_mark",
             "SELECT * FROM timers ORDER BY 1, 2, 3",
@@ -233,7 +235,7 @@ async def test_what_was_skipped_and_readmitted_by_command_is_known_again_and_not
         f"SELECT * FROM items WHERE topic = '{topic}' OR identity LIKE '%/{name}/%' ORDER BY 1, 2",
         "SELECT * FROM buckets ORDER BY 1",
         f"SELECT * FROM positions WHERE topic = '{topic}' AND next_offset > 0 ORDER BY 1, 2",
-        "SELECT * FROM outbox ORDER BY number",
+        OUTBOX_ROWS,
     )
     with copied(database) as lost:
         # No backup at all: there is a log, and nothing else.
