@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -67,20 +67,15 @@ def lend_machines(directory: Path) -> list[Machine]:
 
 
 async def set_up_all(machines: Sequence[Machine]) -> None:
-    await _by_contributor(machines, Machine.set_up)
+    """Side by side: a wallet's word for a device has a nonce of that device's own."""
+    await asyncio.gather(*(machine.set_up() for machine in machines))
 
 
 async def join_all(pool: Pool, machines: Sequence[Machine]) -> None:
-    """Raises ``CommandFailed``."""
-    await _by_contributor(machines, lambda machine: machine.join(pool))
+    """Each machine works as soon as it has joined. Raises ``CommandFailed``."""
 
+    async def join(machine: Machine) -> None:
+        await machine.join(pool)
+        machine.start_agent(pool)
 
-async def _by_contributor(machines: Sequence[Machine], do: Callable[[Machine], Awaitable[None]]) -> None:
-    """Side by side, but those of one wallet one after the other: its nonces must rise."""
-
-    async def those_of(owner: str) -> None:
-        for machine in machines:
-            if machine.owner.address == owner:
-                await do(machine)
-
-    await asyncio.gather(*map(those_of, {machine.owner.address for machine in machines}))
+    await asyncio.gather(*map(join, machines))

@@ -98,12 +98,9 @@ class Story:
 
     async def _open(self, watch: Watch) -> None:
         with self.screen.step("the operator has published terms and admitted a gateway"):
-            await self.pool.publish_terms()
-            await self.pool.admit_gateway()
+            await _both(self.pool.publish_terms(), self.pool.admit_gateway())
         with self.screen.step("the machines have joined, and are online"):
             await join_all(self.pool, self.machines)
-            for machine in self.machines:
-                machine.start_agent(self.pool)
             devices = {machine.device for machine in self.machines}
             everyone = watch.until(lambda seen: devices <= {k for k, v in seen.online.items() if v == "online"})
             await self._within(ONLINE_S_MAX, everyone, "not every machine is online")

@@ -139,7 +139,7 @@ async def watching(bootstrap_servers: str) -> AsyncIterator[Watch]:
     kafka = KafkaSettings(bootstrap_servers=bootstrap_servers)
     watch, stopping = Watch(KafkaLog(kafka.client_options())), asyncio.Event()
     broker = KafkaBroker(bootstrap_servers.split(","), allow_auto_create_topics=False, logger=None)
-    feed = KafkaFeed(broker, TOPICS, None, BATCH_RECORDS_MAX)
+    feed = KafkaFeed(broker, kafka.client_options(), TOPICS, None, BATCH_RECORDS_MAX)
     await broker.start()
     watch.follow = Follow(TOPICS, feed, watch.apply, Metrics(service="demo"))
     following = asyncio.create_task(watch.follow.run(stopping))
@@ -148,4 +148,5 @@ async def watching(bootstrap_servers: str) -> AsyncIterator[Watch]:
     finally:
         stopping.set()
         await following
+        await feed.close()
         await broker.stop()

@@ -115,7 +115,8 @@ class Edge:
             allow_auto_create_topics=False,
             logger=None,
         )
-        view = View(KafkaFeed(broker, FOLLOWED, None, FEED_RECORDS_MAX), self._metrics)
+        feed = KafkaFeed(broker, settings.kafka.client_options(), FOLLOWED, None, FEED_RECORDS_MAX)
+        view = View(feed, self._metrics)
         try:
             await broker.start()
             async with Source(NAME, self._open_publisher, self._metrics) as source:
@@ -129,6 +130,7 @@ class Edge:
                     tasks.create_task(self._until_stopped(self._serve_door(door, roster)))
                     tasks.create_task(self._until_stopped(roster.run(self._stopping)))
         finally:
+            await feed.close()
             await broker.stop()
             await database.close()
 

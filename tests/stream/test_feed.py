@@ -12,6 +12,7 @@ from faststream.kafka import KafkaBroker
 from millpond.events.topic import Topic, Written
 from millpond.stream.feed import Feed, LogAway
 from millpond.stream.kafka.feed import KafkaFeed
+from millpond.stream.kafka.log import Connection
 from millpond.stream.memory.log import MemoryFeed
 from stream.feed_contract import FeedContract, Join
 from stream.worlds import PARTITIONS, KafkaWorld, MemoryWorld
@@ -21,6 +22,10 @@ RECORDS_MAX = 500
 
 def topic_of(world: KafkaWorld) -> Topic:
     return Topic(world.topic, "k", PARTITIONS, "rain", (), "stop", Written.BY_SOURCE)
+
+
+def connection(world: KafkaWorld) -> Connection:
+    return {"bootstrap_servers": world.bootstrap}
 
 
 class TestMemoryFeed(FeedContract):
@@ -52,9 +57,10 @@ class TestKafkaFeed(FeedContract):
     @pytest.fixture
     async def feed(self, world: KafkaWorld) -> AsyncIterator[Feed]:
         async with KafkaBroker(world.bootstrap, logger=None) as broker:
-            feed = KafkaFeed(broker, (topic_of(world),), None, RECORDS_MAX)
+            feed = KafkaFeed(broker, connection(world), (topic_of(world),), None, RECORDS_MAX)
             await broker.start()
             yield feed
+            await feed.close()
 
     @pytest.fixture
     async def join(self, world: KafkaWorld) -> AsyncIterator[Join]:
@@ -63,8 +69,9 @@ class TestKafkaFeed(FeedContract):
 
             async def join() -> Feed:
                 broker = await brokers.enter_async_context(KafkaBroker(world.bootstrap, logger=None))
-                feed = KafkaFeed(broker, (topic_of(world),), group, RECORDS_MAX)
+                feed = KafkaFeed(broker, connection(world), (topic_of(world),), group, RECORDS_MAX)
                 await broker.start()
+                brokers.push_async_callback(feed.close)
                 return feed
 
             yield join
@@ -72,6 +79,8 @@ class TestKafkaFeed(FeedContract):
 
 async def test_a_feed_that_was_not_started_is_away(kafka_bootstrap: str) -> None:
     world = KafkaWorld(kafka_bootstrap)
-    feed = KafkaFeed(KafkaBroker(world.bootstrap, logger=None), (topic_of(world),), None, RECORDS_MAX)
+    feed = KafkaFeed(
+        KafkaBroker(world.bootstrap, logger=None), connection(world), (topic_of(world),), None, RECORDS_MAX
+    )
     with pytest.raises(LogAway):
         await feed.poll(0.01)

@@ -23,7 +23,7 @@ from millpond.stream.reader import Reader
 from millpond.stream.record import Place
 from millpond.telemetry.metrics import Metrics
 
-POLL_S = 0.05
+POLL_S = 0.25
 AWAY_MAX_S = 2.0
 
 FollowState = Mapping[Place, Position]

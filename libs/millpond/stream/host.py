@@ -94,7 +94,8 @@ class Host(Generic[State]):
             logger=None,
         )
         group = service.name if service.shape == "grouped" else None
-        self.feed = KafkaFeed(self.broker, self.reads, group, settings.stream.batch_records_max)
+        connection = settings.kafka.client_options()
+        self.feed = KafkaFeed(self.broker, connection, self.reads, group, settings.stream.batch_records_max)
         self.health = Health(self.metrics, self.clock.monotonic_s, settings.stream.live_after_s)
         self._stopping = asyncio.Event()
         self._failure: BaseException | None = None
@@ -166,6 +167,7 @@ class Host(Generic[State]):
                 try:
                     await self._serve(database)
                 finally:
+                    await self.feed.close()
                     await database.close()
         # Kept for run() to raise: an exception in a task would otherwise be seen by nobody, and the process would idle.
         except BaseException as failure:

@@ -21,8 +21,8 @@ from millpond.stream.transact import Applied, Batch, RulesFailed, Transactor
 from millpond.telemetry.metrics import Metrics
 from millpond.telemetry.traces import Tracing, inject
 
-POLL_S = 0.05
-TIMERS_CHECK_S = 0.05
+POLL_S = 0.1
+TIMERS_CHECK_S = 0.1
 TICK_RETRY_S = 1.0
 # Kafka or the database is looked for at least this often while it is away.
 AWAY_MAX_S = 2.0

@@ -71,7 +71,7 @@ class Relay:
         open_publisher: OpenPublisher,
         metrics: Metrics,
         tracing: Tracing,
-        poll_s: float = 0.05,
+        poll_s: float = 0.25,
     ) -> None:
         self._source = source
         self._database = database

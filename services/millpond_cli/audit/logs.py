@@ -10,6 +10,7 @@ from typing import Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from millpond.events.topics import TOPICS
 from millpond.stream.feed import LogAway
 from millpond.stream.kafka.log import READ_POLL_MS, Connection, KafkaLog, consumer_extents, record_from
 from millpond.stream.log import Log, LogEndsBefore, RecordsExpired
@@ -49,7 +50,9 @@ async def of_kafka(connection: Connection) -> AsyncIterator[Log]:
     )
     try:
         await consumer.start()
-        yield OneConsumerLog(consumer, KafkaLog(connection))
+        log = OneConsumerLog(consumer, KafkaLog(connection))
+        await log.partitions(TOPICS)
+        yield log
     except (KafkaError, OSError) as cause:
         raise LogAway(cause=repr(cause)) from cause
     finally:
@@ -92,10 +95,11 @@ class OneConsumerLog:
         if stop > extent.end:
             raise LogEndsBefore(place=place, stop=stop, end=extent.end)
         self._busy = True
+        partition = TopicPartition(*place)
         try:
-            partition = TopicPartition(*place)
-            self._consumer.assign([partition])
+            self._assign_all(partition)
             self._consumer.seek(partition, start)
+            self._consumer.resume(partition)
             # The position moves over control records, which are never delivered: it says when the range is done.
             while await self._consumer.position(partition) < stop:
                 for raw in (await self._consumer.getmany(partition, timeout_ms=READ_POLL_MS)).get(partition, ()):
@@ -103,4 +107,14 @@ class OneConsumerLog:
                         return
                     yield record_from(raw)
         finally:
+            self._consumer.pause(partition)
             self._busy = False
+
+    def _assign_all(self, partition: TopicPartition) -> None:
+        """An assignment makes aiokafka ask for metadata anew, which takes longer than to read a short range: so they are
+        all assigned together, and wait."""
+        if partition in self._consumer.assignment():
+            return
+        everything = [TopicPartition(topic, n) for topic, count in self._partitions.items() for n in range(count)]
+        self._consumer.assign(everything)
+        self._consumer.pause(*everything)

@@ -18,7 +18,7 @@ from faststream.kafka import TopicPartition as AssignedPartition
 
 from millpond.events.topic import Topic
 from millpond.stream.feed import LogAway
-from millpond.stream.kafka.log import consumer_extents, record_from
+from millpond.stream.kafka.log import Connection, consumer_extents, record_from
 from millpond.stream.position import Extent
 from millpond.stream.record import Place, Record
 
@@ -26,7 +26,8 @@ from millpond.stream.record import Place, Record
 MAX_POLL_INTERVAL_MS = 3_600_000
 SESSION_MS = 10_000
 HEARTBEAT_MS = 2_000
-FETCH_WAIT_MS = 100
+# A question to the broker that is answered late when nothing comes; what comes is sent at once.
+FETCH_WAIT_MS = 500
 PARTITION_FETCH_BYTES = 4 * 1_048_576
 
 
@@ -43,10 +44,42 @@ class _Reassignment(ConsumerRebalanceListener):  # type: ignore[misc]
         self.forget()
 
 
-class KafkaFeed:
-    """See ``millpond.stream.feed.Feed``. ``group``: share the partitions with the group's members; None: read them all."""
+class KafkaExtents:
+    """Asks where logs begin and end, on a connection of its own: a broker answers one question of a connection after the
+    other, and a fetch that waits for records is a question."""
 
-    def __init__(self, broker: KafkaBroker, topics: Sequence[Topic], group: str | None, records_max: int) -> None:
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._consumer: AIOKafkaConsumer | None = None
+
+    async def of(self, places: Collection[Place]) -> dict[Place, Extent]:
+        """Raises ``LogAway``."""
+        if not places:
+            return {}
+        try:
+            if self._consumer is None:
+                consumer = AIOKafkaConsumer(**self._connection, enable_auto_commit=False)
+                await consumer.start()
+                self._consumer = consumer
+            return await consumer_extents(self._consumer, places)
+        except (TimeoutError, KafkaError, OSError) as cause:
+            raise LogAway(cause=repr(cause)) from cause
+
+    async def close(self) -> None:
+        if self._consumer is not None:
+            await self._consumer.stop()
+
+
+class KafkaFeed:
+    """See ``millpond.stream.feed.Feed``. ``group``: share the partitions with the group's members; None: read them all.
+
+    ``broker`` starts and stops the reading; ``connection`` is for questions beside it, and is to be closed.
+    """
+
+    def __init__(
+        self, broker: KafkaBroker, connection: Connection, topics: Sequence[Topic], group: str | None, records_max: int
+    ) -> None:
+        self._extents = KafkaExtents(connection)
         self._records_max = records_max
         self._reassignment = _Reassignment()
         options: dict[str, Any] = {
@@ -97,10 +130,10 @@ class KafkaFeed:
         self._reassignment.forget = forget
 
     async def extents(self, places: Collection[Place]) -> dict[Place, Extent]:
-        try:
-            return await consumer_extents(self._consumer, places)
-        except (TimeoutError, KafkaError, OSError) as cause:
-            raise LogAway(cause=repr(cause)) from cause
+        return await self._extents.of(places)
+
+    async def close(self) -> None:
+        await self._extents.close()
 
     async def fetched_up_to(self, place: Place) -> int:
         try:
