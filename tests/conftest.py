@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import asyncpg
+import hypothesis
 import pytest
 
 from millpond.localstack import COMPONENTS, LocalStack
@@ -19,6 +20,10 @@ from millpond.localstack import COMPONENTS, LocalStack
 RUNS = Path(__file__).parents[1] / ".local" / "tests"
 
 OwnStack = Callable[..., LocalStack]
+
+# How long an example takes is the machine's affair.
+hypothesis.settings.register_profile("suite", deadline=None)
+hypothesis.settings.load_profile("suite")
 
 
 @pytest.fixture(scope="session")

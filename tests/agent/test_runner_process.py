@@ -17,7 +17,7 @@ from millpond_agent.runner_process import RunnerProcess
 
 PROGRAM = Path(__file__).with_name("script_runner.py")
 COMMAND = (sys.executable, str(PROGRAM), "h264_nvenc")
-WITHIN_S = 15.0
+WITHIN_S = 120.0
 
 # Starts a runner as the agent does, says its process id, and waits to be killed.
 PARENT = """

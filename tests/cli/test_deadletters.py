@@ -24,7 +24,7 @@ from stream.tally import drops_topic, tally
 from stream.topics_made import create_topics, new_name, read_all
 from stream.workers import wait_until
 
-WITHIN_S = 40.0
+WITHIN_S = 120.0
 POOL = {"MILLPOND_POOL_ID": POOL_ID, "MILLPOND_POOL_CHAIN_ID": str(CHAIN_ID)}
 
 

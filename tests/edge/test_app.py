@@ -7,6 +7,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from edge.pool import WITHIN_S, PoolLog, RunningEdge, running_edge
 from millpond.events.gateway_jobs import JobCancelled
@@ -27,9 +28,12 @@ async def test_every_error_has_the_one_shape(edge: RunningEdge) -> None:
 async def test_a_surprise_tells_a_stranger_nothing(edge: RunningEdge, monkeypatch: pytest.MonkeyPatch) -> None:
     headers = await edge.gateway()
     monkeypatch.setattr(edge.door.jobs, "job", lambda *_: 1 / 0)
-    answer = await edge.http.get("/jobs/x", headers=headers)
+    with capture_logs() as told:
+        answer = await edge.http.get("/jobs/x", headers=headers)
     assert (answer.status_code, answer.json()["error"]["reason"]) == (500, "internal")
     assert "ZeroDivision" not in answer.text
+    # Whoever runs edge learns what it was.
+    assert [type(each["exc_info"]) for each in told if "exc_info" in each] == [ZeroDivisionError]
 
 
 @pytest.mark.parametrize("announced", [True, False])

@@ -30,7 +30,7 @@ SEED = int(os.environ.get("SEED", "27"))
 KILLS = int(os.environ.get("KILLS", "3"))
 # Long enough for a new process to do something before it is killed.
 LIFE_S = (0.3, 1.5)
-WITHIN_S = 60.0
+WITHIN_S = 120.0
 
 
 class Pond:

@@ -22,7 +22,7 @@ from stream.tally import tally
 from stream.topics_made import create_topics, new_name
 from stream.workers import Workers, wait_until
 
-WITHIN_S = 60.0
+WITHIN_S = 120.0
 # Longer than a group's session (10 s), so that the broker has given the member up.
 SILENT_S = 12.0
 # From SIGTERM with the broker frozen: stopping is bounded, whatever doesn't answer.

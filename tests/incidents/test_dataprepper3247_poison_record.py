@@ -27,7 +27,7 @@ from stream.workers import wait_until
 
 RECORDS = 1_000
 POISON_AT = 100
-WITHIN_S = 40.0
+WITHIN_S = 120.0
 FIVE_MB = 5_000_000
 
 GOOD = drop("poison", bucket="poison")

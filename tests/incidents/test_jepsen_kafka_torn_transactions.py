@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 SEED = 20_241_112
 EVENTS = 300
 BATCH = 50
-WITHIN_S = 40.0
+WITHIN_S = 120.0
 
 
 def transactional_ids(source: str) -> list[int]:

@@ -18,7 +18,7 @@ from stream.tally import Drop, drops_topic, tally
 from stream.topics_made import create_topics, make_topics, new_name
 from stream.workers import wait_until
 
-WITHIN_S = 40.0
+WITHIN_S = 120.0
 BEFORE, MEANWHILE = 20, 30
 
 Run = Callable[[int], Awaitable[int]]

@@ -67,7 +67,7 @@ class CrashingDatabase(MemoryDatabase):
 
 class _Crashing(MemoryTransaction):
     def __init__(self, transaction: MemoryTransaction, database: CrashingDatabase) -> None:
-        super().__init__(transaction._tables, transaction._leases)
+        super().__init__(transaction._tables, transaction._leases, transaction._began_at_s)
         self._database = database
 
     async def put_outbox(self, rows: Sequence[OutboxRow]) -> None:

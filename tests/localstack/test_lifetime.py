@@ -50,7 +50,10 @@ class Command:
         """Each component's first process, recognized by its command line."""
         found = {}
         for pid in self.pids:
-            words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+            try:
+                words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+            except FileNotFoundError:
+                continue  # gone since it was listed
             for name, program in (("kafka", "java"), ("postgres", "postgres"), ("anvil", "anvil")):
                 if Path(words[0]).name == program and name not in found:
                     found[name] = pid

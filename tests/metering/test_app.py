@@ -22,7 +22,7 @@ from stream.workers import wait_until
 
 SERVICE = metering(POOL, POOL_KEY)
 COUNT = 30
-WITHIN_S = 60.0
+WITHIN_S = 120.0
 
 
 def stories(first: int) -> list[Story]:

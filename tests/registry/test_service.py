@@ -51,7 +51,7 @@ from stream.disasters import CAUGHT_UP_WITHIN_S, caught_up, millpond, rows, said
 from stream.topics_made import create_topics, read_all
 from stream.workers import Worker, start_worker, wait_until
 
-WITHIN_S = 40.0
+WITHIN_S = 120.0
 TABLES = ("terms", "contributors", "devices", "cards", "gateways", "nonces", "advertised")
 
 E = TypeVar("E", bound=Event)

@@ -16,7 +16,7 @@ import pytest
 
 from runner.conftest import SMALL, Runner, Served, spec
 
-WITHIN_S = 15.0
+WITHIN_S = 120.0
 Fake = Callable[[str], Path]
 
 # Says who it is, starts another process, and goes on for ever.

@@ -26,7 +26,7 @@ from runner.conftest import SMALL, spec
 from runner.media import FFMPEG
 from runner.test_jobs import HANGS, Fake, is_gone, pids, started, until
 
-WITHIN_S = 30.0
+WITHIN_S = 120.0
 # As slow as a person who watches: two frames a second, until the test says that it is enough.
 SLOW = """
 case "$*" in *lavfi*) exit 0;; esac

@@ -26,7 +26,7 @@ KILLS = 2
 SLOTS = {"a": 3, "b": 2, "dead": 2}
 NAMES = {gpu(name): name for name in SLOTS}
 # Only a scheduler that hangs reaches it.
-WITHIN_S = 90.0
+WITHIN_S = 120.0
 TABLES = ("jobs", "attempts", "asked", "gpus", "devices", "gateways", "offers", "barred")
 
 

@@ -33,7 +33,7 @@ from millpond.stream.record import Place
 A0, A1, B0 = Place("a.rain.v1", 0), Place("a.rain.v1", 1), Place("b.rain.v1", 0)
 # How long something is watched that must not happen; what must happen is waited for much longer.
 WATCHED_S = 0.1
-WITHIN_S = 20.0
+WITHIN_S = 120.0
 
 PassTime = Callable[[float], Awaitable[None]]
 

@@ -14,7 +14,7 @@ from millpond.stream.position import Extent
 from millpond.stream.record import Place, Record
 
 # Bounds that only something hanging reaches.
-WITHIN_S = 30.0
+WITHIN_S = 120.0
 
 
 def outbound(number: int, **changes: Any) -> Outbound:

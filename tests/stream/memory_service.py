@@ -27,7 +27,7 @@ from millpond.telemetry.traces import Tracing
 from stream.operators import DOMAIN, OPERATOR
 
 LEASE_S = 2.5
-WITHIN_S = 15.0
+WITHIN_S = 120.0
 # Time that passes each time somebody looks at a clock: what waits for a while gets its turn soon.
 LOOK_S = 0.02
 

@@ -15,7 +15,7 @@ from stream.tables import drops_counted, settled, value
 from stream.topics_made import applied_once, create_topics, new_name, produce, rain, read_all
 from stream.workers import Workers, wait_until
 
-WITHIN_S = 60.0
+WITHIN_S = 120.0
 # Ten polls of the relay: by then it has sent what was decided, and waits.
 HANDED_OVER_S = 0.5
 

@@ -17,7 +17,7 @@ from stream.tally import drops_topic, tally
 from stream.topics_made import create_topics, new_name
 from stream.workers import wait_until
 
-WITHIN_S = 40.0
+WITHIN_S = 120.0
 
 
 def drops(first: int, count: int, *, bucket: str = "b") -> list[Raw]:

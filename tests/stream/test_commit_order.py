@@ -10,7 +10,7 @@ from stream.tables import settled
 from stream.topics_made import applied_once, create_topics, levels, new_name, produce, rain, read_all
 from stream.workers import Workers, wait_until
 
-WITHIN_S = 60.0
+WITHIN_S = 120.0
 DROPS = 3_000
 
 

@@ -13,7 +13,7 @@ from stream.topics_made import FIRST_STAMP_MS, Fall, applied_once, create_topics
 from stream.workers import Workers, wait_until
 
 DROPS = 20
-WITHIN_S = 60.0
+WITHIN_S = 120.0
 
 
 async def slips(bootstrap: str, name: str) -> dict[str, list[Record]]:

@@ -19,7 +19,7 @@ SESSION_MS = 1_000
 LONGER_SESSION_MS = 3_000
 # A frozen one's locks last until the server ends its transaction, after 1.5 s.
 BLOCKED_S_MAX = 2.0
-WITHIN_S = 30.0
+WITHIN_S = 120.0
 
 
 async def _tally(bootstrap: str) -> str:

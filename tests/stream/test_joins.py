@@ -11,7 +11,7 @@ from stream.joining_tally import PARTITIONS, joining_tally
 from stream.topics_made import create_topics, new_name
 from stream.workers import Worker, Workers, wait_until
 
-WITHIN_S = 60.0
+WITHIN_S = 120.0
 
 
 def assigned(worker: Worker, topic: str) -> frozenset[int]:

@@ -23,7 +23,7 @@ from stream.tally import dead_letters_topic, drops_topic, tally
 from stream.topics_made import create_topics, new_name, read_all
 from stream.workers import wait_until
 
-WITHIN_S = 40.0
+WITHIN_S = 120.0
 
 
 async def events_on(bootstrap: str, name: str) -> list[DeadLetterEvent]:

@@ -23,7 +23,7 @@ from stream.topics_made import create_topics, new_name, read_all
 from stream.workers import wait_until
 
 VALUE_BYTES_MAX = 2_000
-WITHIN_S = 40.0
+WITHIN_S = 120.0
 
 
 def kinds(written: Written) -> dict[str, tuple[Raw, str]]:

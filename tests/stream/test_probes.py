@@ -15,7 +15,7 @@ from millpond.telemetry.metrics import Metrics
 from stream.workers import free_port
 
 # Only probes that hang reach it.
-WITHIN_S = 20.0
+WITHIN_S = 120.0
 
 
 def probes(reasons: list[str], port: int, stopping: asyncio.Event) -> Probes:

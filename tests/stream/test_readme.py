@@ -20,7 +20,7 @@ from stream.workers import TESTS, Workers, wait_until
 FOLDER = TESTS.parent / "libs" / "millpond" / "stream"
 README = (FOLDER / "README.md").read_text()
 LINES_MAX = 40
-WITHIN_S = 60.0
+WITHIN_S = 120.0
 
 PUBLIC = {
     *(

@@ -26,7 +26,7 @@ from stream.tally import Drop, Level, drops_topic, levels_topic, tally
 from stream.topics_made import applied_once, create_topics, levels, new_name, read_all
 from stream.workers import wait_until
 
-WITHIN_S = 60.0
+WITHIN_S = 120.0
 # As long as the promise says: a database away so long costs no membership.
 DATABASE_AWAY_S = 20.0
 

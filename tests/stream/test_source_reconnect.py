@@ -22,7 +22,7 @@ AGENTS = 20
 # How many each agent must have seen acknowledged after the last death of the broker.
 AFTER_S = 1.0
 DEATHS = 2
-WITHIN_S = 60.0
+WITHIN_S = 120.0
 
 
 class Agents:

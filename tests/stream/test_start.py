@@ -17,7 +17,7 @@ from stream.tally import drops_topic, levels_topic, tally
 from stream.topics_made import create_topics, levels, new_name, produce, rain, read_all
 from stream.workers import Worker, Workers, wait_until
 
-WITHIN_S = 60.0
+WITHIN_S = 120.0
 
 
 async def ask(worker: Worker, path: str) -> httpx.Response | None:

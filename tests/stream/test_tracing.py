@@ -19,7 +19,7 @@ from stream.workers import Workers, wait_until
 from telemetry.collector import Collector, collecting
 
 TRACE_ID, SPAN_ID = 0x1234, 0x5678
-WITHIN_S = 60.0
+WITHIN_S = 120.0
 
 
 @pytest.fixture

@@ -19,6 +19,8 @@ from millpond.blobs.errors import BlobMissing, BlobStoreFailed, BlobTooLarge, Ha
 CHUNK_BYTES: Final = 262_144
 # What a writer may be ahead of the disk.
 QUEUE_CHUNKS_MAX: Final = 4
+# After a writer that ended early: its thread has a last word with Python, and one that comes while Python ends aborts it.
+LAST_WORD_S: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ class BlobStore:
                 queue.get_nowait()
             queue.put_nowait(failure)
             await asyncio.wait({writing})
+            await asyncio.sleep(LAST_WORD_S)
             if not writing.cancelled():
                 writing.exception()
             raise

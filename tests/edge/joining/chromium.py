@@ -28,7 +28,7 @@ FLAGS = (
     "--disable-component-update --disable-sync --disable-dev-shm-usage --window-size=1000,1400"
 )
 # What a hanging page is caught by.
-WITHIN_S = 30.0
+WITHIN_S = 120.0
 DECLINED, UNKNOWN_CHAIN = 4001, 4902
 
 T = TypeVar("T")
