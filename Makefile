@@ -36,12 +36,11 @@ format: $(STAMP)  ## Format the code and mend what lint can mend.
 	$(RUN)/ruff format .
 	$(RUN)/ruff check --fix .
 
-# Most of the suite waits for timeouts and elections, so several workers, each with a stack of its own, can share the
-# waiting. But some of its tests start a whole pool, and two cores for several of those are too few: one, unless you say.
-WORKERS ?= 1
+# Much of the suite waits for timeouts and elections: several workers, each with a stack of its own, share the waiting.
+WORKERS ?= 3
 
 test: check  ## The whole suite, on a real stack.
-	$(RUN)/pytest --numprocesses $(WORKERS) --dist loadfile
+	$(RUN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 campaign: $(STAMP)  ## Kill and freeze for long: SEED, KILLS (300), CHANGES (50) of the active one.
 	SEED=$${SEED:-$$RANDOM} KILLS=$${KILLS:-300} CHANGES=$${CHANGES:-50} $(RUN)/pytest -s tests/stream/test_kills.py tests/stream/test_takeover.py

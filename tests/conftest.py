@@ -26,6 +26,11 @@ hypothesis.settings.register_profile("suite", deadline=None)
 hypothesis.settings.load_profile("suite")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Those that take long begin first: a worker that comes to one at the end would work on while the others have gone."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 @pytest.fixture(scope="session")
 def run_directory() -> Iterator[Path]:
     """This run's own state, gone after it; what earlier runs that were killed have left goes now."""

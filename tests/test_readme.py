@@ -8,8 +8,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from millpond.localstack import LocalStack
+from millpond_cli.app import app
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -53,8 +55,8 @@ def commands() -> list[list[str]]:
 
 @pytest.mark.parametrize("command", commands(), ids=" ".join)
 def test_a_command_of_the_table_exists(command: list[str]) -> None:
-    shown = shell(f".venv/bin/millpond {' '.join(command)} --help")
-    assert shown.returncode == 0, shown.stderr
+    shown = CliRunner().invoke(app, [*command, "--help"])
+    assert shown.exit_code == 0, shown.output
 
 
 def test_the_commands_beside_a_stack_work(stack: LocalStack, tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.long
+
 # Several times what it takes on a busy machine of two cores: only a demo that hangs is cut off.
 DEMO_S_MAX = 400
 FILES = ("bigbuckbunny-240p.mp4", "bigbuckbunny-360p.mp4", "bigbuckbunny-480p.mp4")

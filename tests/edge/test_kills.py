@@ -26,6 +26,8 @@ from millpond.stream.record import ITEM, Place, Record
 from millpond_cli.kafka_topics import apply_topics
 from stream.workers import Worker, Workers, free_port, wait_until
 
+pytestmark = pytest.mark.long
+
 SEED = int(os.environ.get("SEED", "27"))
 KILLS = int(os.environ.get("KILLS", "3"))
 # Long enough for a new process to do something before it is killed.

@@ -22,6 +22,8 @@ from stream.tally import tally
 from stream.topics_made import create_topics, new_name
 from stream.workers import Workers, wait_until
 
+pytestmark = pytest.mark.long
+
 WITHIN_S = 120.0
 # Longer than a group's session (10 s), so that the broker has given the member up.
 SILENT_S = 12.0

@@ -19,6 +19,8 @@ from stream.tables import drops_counted, signatures
 from stream.topics_made import applied_once, create_topics, new_name, produce, rain, read_all
 from stream.workers import Worker, Workers, wait_until
 
+pytestmark = pytest.mark.long
+
 BATCH = 500
 BEFORE = 100
 AFTER = 100

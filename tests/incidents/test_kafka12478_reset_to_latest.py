@@ -8,6 +8,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import NewPartitions
 
+from millpond.stream.kafka.log import KafkaLog
 from millpond.stream.record import Place
 from millpond.stream.starting import TopicsDiffer
 from stream.in_process import running
@@ -107,11 +108,19 @@ async def test_a_changed_count_of_partitions_is_refused_at_the_start(kafka_boots
     name = new_name()
     service = tally(name)
     await create_topics(kafka_bootstrap, service)
+    topic = service.reads[0].name
     async with admin(kafka_bootstrap) as client:
-        await client.create_partitions({service.reads[0].name: NewPartitions(6)})
+        await client.create_partitions({topic: NewPartitions(6)})
+    # A broker tells of them a little after it has said yes.
+    log = KafkaLog({"bootstrap_servers": kafka_bootstrap})
+
+    async def is_told() -> bool:
+        return await log.partitions([topic]) == {topic: 6}
+
+    await wait_until(is_told, WITHIN_S)
 
     async def refused() -> bool:
-        with pytest.raises(TopicsDiffer, match=f"{service.reads[0].name} has 6 partitions, not 4"):
+        with pytest.raises(TopicsDiffer, match=f"{topic} has 6 partitions, not 4"):
             async with running(service, kafka_bootstrap, database):
                 pass
         return True

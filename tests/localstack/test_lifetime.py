@@ -16,6 +16,8 @@ import pytest
 from millpond.localstack import ports
 from millpond.localstack.process import descendants
 
+pytestmark = pytest.mark.long
+
 READY_SECONDS_MAX = 60
 GONE_SECONDS_MAX = 25
 

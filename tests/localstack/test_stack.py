@@ -22,6 +22,8 @@ from millpond.localstack import stack as stack_module
 from millpond.localstack.anvil import Anvil
 from millpond.localstack.component import Component
 
+pytestmark = pytest.mark.long
+
 SECOND_START_SECONDS_MAX = 10
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import pytest
+
 from conftest import OwnStack
 from metering.samples import NOW, POOL, POOL_KEY, Story, lines, signed, story
 from metering.topics import Writers
@@ -19,6 +21,8 @@ from stream.disasters import caught_up, rows
 from stream.in_process import running
 from stream.topics_made import applied_once, create_topics, read_all
 from stream.workers import wait_until
+
+pytestmark = pytest.mark.long
 
 SERVICE = metering(POOL, POOL_KEY)
 COUNT = 30

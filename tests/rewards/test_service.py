@@ -43,6 +43,8 @@ from stream.disasters import CAUGHT_UP_WITHIN_S, caught_up, millpond, rows, said
 from stream.topics_made import make_topics, read_all
 from stream.workers import Worker, start_worker, wait_until
 
+pytestmark = pytest.mark.long
+
 WITHIN_S = 120.0
 TABLES = {
     "places": "topic, partition",

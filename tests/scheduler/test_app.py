@@ -9,6 +9,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from conftest import OwnStack
 from millpond.events.scheduler_assignments import AttemptClosed, JobAssigned
 from millpond.events.scheduler_reads import ReadUpTo
@@ -20,6 +22,8 @@ from scheduler.wire import Devices, Others, in_order
 from stream.disasters import millpond, rows, said
 from stream.topics_made import create_topics, read_all
 from stream.workers import Worker, Workers, wait_until
+
+pytestmark = pytest.mark.long
 
 JOBS = 30
 KILLS = 2

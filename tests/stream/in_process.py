@@ -96,6 +96,7 @@ async def running(
         cut_off = not serving.done()
         serving.cancel()
         outcome = (await asyncio.gather(serving, return_exceptions=True))[0]
+        await host.feed.close()
         await host.broker.stop()
         database._pool.terminate()
     assert grace_s is not None or not cut_off, "the service does not end"

@@ -17,6 +17,8 @@ from stream.tally import drops_topic, tally
 from stream.topics_made import create_topics, new_name
 from stream.workers import wait_until
 
+pytestmark = pytest.mark.long
+
 WITHIN_S = 120.0
 
 

@@ -14,6 +14,8 @@ from stream.tables import drops_counted, settled, signatures
 from stream.topics_made import applied_once, create_topics, levels, new_name, produce, rain, read_all
 from stream.workers import Worker, Workers, wait_until
 
+pytestmark = pytest.mark.long
+
 SESSION_MS = 1_000
 # Long enough that the locks come free first: what is measured is the wait for them, without the group's own pause.
 LONGER_SESSION_MS = 3_000

@@ -10,10 +10,14 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 
+import pytest
+
 from stream.staged_tally import POINTS, staged_tally
 from stream.tables import buckets, settled
 from stream.topics_made import Fall, applied_once, create_topics, new_name, produce, rain, read_all, with_repeats
 from stream.workers import Worker, Workers, wait_until
+
+pytestmark = pytest.mark.long
 
 # `make campaign` sets both; what the suite runs is a short form of it.
 SEED = int(os.environ.get("SEED", "929"))

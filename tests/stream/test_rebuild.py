@@ -31,6 +31,8 @@ from stream.tally import drops_topic, levels_topic, tally
 from stream.topics_made import FIRST_STAMP_MS, applied_once, create_topics, levels, new_name, produce, rain, read_all
 from stream.workers import Workers, wait_until
 
+pytestmark = pytest.mark.long
+
 FALLS = 150
 # But for when each was written, which is the database's own.
 OUTBOX_ROWS = "SELECT number, topic, partition, key, value, event_type, time_ms, headers FROM outbox ORDER BY number"

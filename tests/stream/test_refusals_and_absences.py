@@ -26,6 +26,8 @@ from stream.tally import Drop, Level, drops_topic, levels_topic, tally
 from stream.topics_made import applied_once, create_topics, levels, new_name, read_all
 from stream.workers import wait_until
 
+pytestmark = pytest.mark.long
+
 WITHIN_S = 120.0
 # As long as the promise says: a database away so long costs no membership.
 DATABASE_AWAY_S = 20.0

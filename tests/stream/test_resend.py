@@ -10,6 +10,8 @@ from stream.tally import levels_topic, tally
 from stream.topics_made import applied_once, create_topics, levels, new_name, produce, rain, read_all
 from stream.workers import Workers
 
+pytestmark = pytest.mark.long
+
 FALLS = 120
 KEPT = 7
 WHERE = "WHERE topic = $1 AND partition = 1"

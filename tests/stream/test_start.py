@@ -9,6 +9,7 @@ import uuid
 from pathlib import Path
 
 import httpx
+import pytest
 
 from conftest import OwnStack
 from millpond.stream.kafka.log import KafkaLog
@@ -16,6 +17,8 @@ from millpond.telemetry.metrics import METRICS
 from stream.tally import drops_topic, levels_topic, tally
 from stream.topics_made import create_topics, levels, new_name, produce, rain, read_all
 from stream.workers import Worker, Workers, wait_until
+
+pytestmark = pytest.mark.long
 
 WITHIN_S = 120.0
 

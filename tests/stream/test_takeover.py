@@ -25,6 +25,8 @@ from stream.tables import drops_counted, settled, signatures, signed_last, value
 from stream.topics_made import applied_once, create_topics, levels, new_name, produce, rain, read_all
 from stream.workers import Worker, Workers, wait_until
 
+pytestmark = pytest.mark.long
+
 # `make campaign` sets both; what the suite runs is a short form of it.
 SEED = int(os.environ.get("SEED", "929"))
 CHANGES = int(os.environ.get("CHANGES", "9"))

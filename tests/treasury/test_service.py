@@ -26,6 +26,8 @@ from stream.workers import Worker, wait_until
 from treasury.site import WITHIN_S, Site, balances
 from treasury.story import ETHER, epoch, offered, ordered
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 async def site(own_stack: OwnStack, anvil_url: str, tmp_path: Path) -> AsyncIterator[Site]:

@@ -70,14 +70,18 @@ class GuardedProcess(ABC):
                 pass_fds=(self._lock,),
             )
 
+    def ended(self, status: int) -> None:  # noqa: B027 (who has nothing to hear need not listen)
+        """Hears with which status the command has ended after a stop or a kill; above 128 it is that of a signal."""
+
     def stop(self) -> None:
         if self._guard is None:
             return
         assert self._guard.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self._guard.stdin.close()
-        self._guard.wait(self.grace_s + 10)
+        status = self._guard.wait(self.grace_s + 10)
         self._guard = None
+        self.ended(status)
 
     def kill(self) -> None:
         self._signal(signal.SIGKILL)

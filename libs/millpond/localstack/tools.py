@@ -48,6 +48,10 @@ class Tools:
             )
         return f"{jars}/*"
 
+    def kafka_classes(self) -> Path:
+        """Where the JVM's archive of these jars' classes is, once there is one."""
+        return self._place("kafka", PINS / "kafka" / "pom.xml") / "classes.jsa"
+
     def anvil_binary(self) -> Path:
         if (platform.system(), platform.machine()) != PINNED_ANVIL_PLATFORM:
             require(["anvil"])

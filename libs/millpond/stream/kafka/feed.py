@@ -58,9 +58,7 @@ class KafkaExtents:
             return {}
         try:
             if self._consumer is None:
-                consumer = AIOKafkaConsumer(**self._connection, enable_auto_commit=False)
-                await consumer.start()
-                self._consumer = consumer
+                self._consumer = await self._started()
             return await consumer_extents(self._consumer, places)
         except (TimeoutError, KafkaError, OSError) as cause:
             raise LogAway(cause=repr(cause)) from cause
@@ -68,6 +66,15 @@ class KafkaExtents:
     async def close(self) -> None:
         if self._consumer is not None:
             await self._consumer.stop()
+
+    async def _started(self) -> AIOKafkaConsumer:
+        consumer = AIOKafkaConsumer(**self._connection, enable_auto_commit=False)
+        try:
+            await consumer.start()
+        except BaseException:
+            await consumer.stop()
+            raise
+        return consumer
 
 
 class KafkaFeed:
