@@ -35,7 +35,6 @@ def run_service(build: Callable[[], Service[Any]]) -> int:
     except MillpondError as refusal:
         log.error("refused", why=str(refusal))
         return 1
-    _spare_the_collector()
 
     def host(tracing: Tracing) -> Host[Any]:
         settings = HostSettings(
@@ -51,6 +50,7 @@ def run_program(name: str, start: Callable[[Tracing], Coroutine[Any, Any, None]]
     try:
         set_up_logs(load(LogSettings), service=name)
         tracing = set_up_traces(load(TelemetrySettings), service=name)
+        _spare_the_collector()
         try:
             asyncio.run(start(tracing))
         finally:
