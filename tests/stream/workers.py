@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import inspect
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Awaitable, Callable
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
 from millpond.localstack.ports import HIGHEST, LOWEST, is_free
+from stream.nursery import Child, Nursery
 
 TESTS = Path(__file__).parents[1]
-PR_SET_PDEATHSIG = 1
 # Bounds that only a hanging program reaches.
 STOPPED_WITHIN_S = 20.0
 POLL_S = 0.02
@@ -26,10 +24,16 @@ POLL_S = 0.02
 Answer = TypeVar("Answer")
 
 
+@cache
+def nursery() -> Nursery:
+    """The one of this test run."""
+    return Nursery()
+
+
 class Worker:
     """One process of a service. Whatever a test leaves of it, ``Workers.end`` kills."""
 
-    def __init__(self, process: subprocess.Popen[bytes], log: Path, health_port: int) -> None:
+    def __init__(self, process: Child, log: Path, health_port: int) -> None:
         self.process = process
         self.log = log
         self.health_port = health_port
@@ -116,26 +120,24 @@ def start_worker(
     """Starts ``python -m program``, which dies when this process dies. Its output goes to ``log``."""
     port = free_port()
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", program],
-            env={
-                **{key: value for key, value in os.environ.items() if not key.startswith(("MILLPOND_", "TALLY_"))},
-                "PYTHONPATH": str(TESTS),
-                "TALLY_NAME": name,
-                "TALLY_SHAPE": shape,
-                "MILLPOND_KAFKA_BOOTSTRAP_SERVERS": bootstrap,
-                "MILLPOND_POSTGRES_DSN": dsn,
-                "MILLPOND_POOL_ID": "pond",
-                "MILLPOND_POOL_CHAIN_ID": "31337",
-                "MILLPOND_HEALTH_PORT": str(port),
-                **(environment or {}),
-            },
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            preexec_fn=_die_with_parent,
-        )
+    log.touch()
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith(("MILLPOND_", "TALLY_"))}
+    process = nursery().start(
+        program,
+        {
+            **inherited,
+            "PYTHONPATH": str(TESTS),
+            "TALLY_NAME": name,
+            "TALLY_SHAPE": shape,
+            "MILLPOND_KAFKA_BOOTSTRAP_SERVERS": bootstrap,
+            "MILLPOND_POSTGRES_DSN": dsn,
+            "MILLPOND_POOL_ID": "pond",
+            "MILLPOND_POOL_CHAIN_ID": "31337",
+            "MILLPOND_HEALTH_PORT": str(port),
+            **(environment or {}),
+        },
+        log,
+    )
     return Worker(process, log, port)
 
 
@@ -162,7 +164,3 @@ def _source(predicate: Callable[[], object]) -> str:
 def free_port() -> int:
     """One of those that the kernel gives to no outgoing connection in the meantime."""
     return next(port for port in random.SystemRandom().sample(range(LOWEST, HIGHEST + 1), 200) if is_free(port))
-
-
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

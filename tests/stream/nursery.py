@@ -1,0 +1,154 @@
+"""Programs under test start from a process that has imported them already: importing takes a core two seconds, each time.
+
+``python -m stream.nursery`` reads orders, a line of JSON each, and answers each with a line. A program is a process of its
+own from its first statement on: forked before anything of it has run, with its own environment and log.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import importlib
+import importlib.util
+import json
+import logging
+import os
+import random
+import runpy
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+PR_SET_PDEATHSIG = 1
+LOOK_S = 0.005
+TESTS = Path(__file__).parents[1]
+# What a service's ``__main__`` imports; all others have the library in common.
+WIRINGS = ("app", "running")
+
+
+class Child:
+    """A program that runs, or has ended; as ``subprocess.Popen`` tells of one."""
+
+    def __init__(self, nursery: Nursery, pid: int) -> None:
+        self._nursery = nursery
+        self.pid = pid
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        if self.returncode is None:
+            self.returncode = self._nursery.ask({"ended": self.pid})
+        return self.returncode
+
+    def wait(self, timeout_s: float | None = None) -> int:
+        """Raises ``subprocess.TimeoutExpired``."""
+        deadline_s = time.monotonic() + (float("inf") if timeout_s is None else timeout_s)
+        while (status := self.poll()) is None:
+            if time.monotonic() > deadline_s:
+                raise subprocess.TimeoutExpired(str(self.pid), timeout_s or 0)
+            time.sleep(LOOK_S)
+        return status
+
+    def kill(self) -> None:
+        self._signal(signal.SIGKILL)
+
+    def terminate(self) -> None:
+        self._signal(signal.SIGTERM)
+
+    def _signal(self, number: signal.Signals) -> None:
+        # Until it was asked for its end its number is not given to another.
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+
+class Nursery:
+    """The process that starts the others. It ends with us, and they with it."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "stream.nursery"],
+            env={**os.environ, "PYTHONPATH": str(TESTS)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+
+    def start(self, program: str, environment: Mapping[str, str], log: Path) -> Child:
+        """``python -m program``, with all that it says in ``log``."""
+        order = {"start": program, "environment": dict(environment), "log": str(log)}
+        return Child(self, self.ask(order))
+
+    def ask(self, order: Mapping[str, Any]) -> Any:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(order).encode() + b"\n")
+        self._process.stdin.flush()
+        return json.loads(self._process.stdout.readline())
+
+
+def serve() -> None:
+    """Until nobody gives orders any more."""
+    _die_with_parent()
+    ended: dict[int, int] = {}
+    while line := sys.stdin.buffer.readline():
+        order = json.loads(line)
+        answer = _start(order) if "start" in order else _ended(order["ended"], ended)
+        os.write(1, json.dumps(answer).encode() + b"\n")
+
+
+def _ended(pid: int, known: dict[int, int]) -> int | None:
+    if pid not in known:
+        found, status = os.waitpid(pid, os.WNOHANG)
+        if found:
+            known[pid] = os.waitstatus_to_exitcode(status)
+    return known.get(pid)
+
+
+def _start(order: Mapping[str, Any]) -> int:
+    _warm(order["start"])
+    pid = os.fork()
+    if pid == 0:
+        _become(order["start"], order["environment"], order["log"])
+    return pid
+
+
+def _warm(program: str) -> None:
+    importlib.import_module("millpond.stream.main")
+    if program.startswith("millpond_"):
+        for wiring in WIRINGS:
+            if importlib.util.find_spec(f"{program}.{wiring}") is not None:
+                importlib.import_module(f"{program}.{wiring}")
+                return
+
+
+def _become(program: str, environment: Mapping[str, str], log: str) -> None:
+    _die_with_parent()
+    nothing, output = os.open(os.devnull, os.O_RDONLY), os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    for source, target in ((nothing, 0), (output, 1), (output, 2)):
+        os.dup2(source, target)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.path[:0] = [path for path in environment.get("PYTHONPATH", "").split(os.pathsep) if path not in sys.path]
+    sys.argv = [program]
+    # Each draws its own waits.
+    random.seed()
+    status: Any = 1
+    try:
+        runpy.run_module(program, run_name="__main__", alter_sys=True)
+        status = 0
+    except SystemExit as exit_:
+        status = exit_.code or 0
+    except BaseException:
+        logging.getLogger(program).exception("ended")
+    sys.exit(status)
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    gc.freeze()
+    serve()
