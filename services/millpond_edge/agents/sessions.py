@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from importlib.resources import files
 from typing import Final
@@ -13,6 +13,7 @@ import asyncpg
 import structlog
 
 from millpond.stream.database import DatabaseAway
+from millpond.stream.patience import pause
 from millpond.stream.postgres.database import AWAY
 
 # What a killed edge may have told agents and not its table.
@@ -60,8 +61,7 @@ class Sessions:
         except DatabaseAway as away:
             log.warning("away", cause=str(away))
         while not stopping.is_set():
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stopping.wait(), SAVE_EVERY_S)
+            await pause(SAVE_EVERY_S, stopping)
             await self.save()
 
     async def save(self) -> None:
