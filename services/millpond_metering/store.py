@@ -12,12 +12,23 @@ import asyncpg
 from millpond.events.rewards_epochs import EpochClosing
 from millpond.events.topics import SCHEDULER_ASSIGNMENTS
 from millpond.stream import Place
+from millpond.stream.postgres.rows import insert_rows
 from millpond_metering.rules import Epoch, Job, Part, Progress, State
 from millpond_metering.rules.parts import KEPT
 from millpond_metering.rules.state import EPOCH_KEY, epoch_of
 from millpond_metering.rules.watermarks import JOINED
 
-_COLUMNS: Final = ("job", "name", "kind", "topic", "partition", "record_offset", "stamp_ms", "value")
+_WAITING: Final = {
+    "job": "text",
+    "name": "text",
+    "kind": "text",
+    "topic": "text",
+    "partition": "int",
+    "record_offset": "bigint",
+    "stamp_ms": "bigint",
+    "value": "bytea",
+}
+_WATERMARKS: Final = {"epoch": "bigint", "partition": "int", "copy": "int"}
 
 
 class MeteringStore:
@@ -71,8 +82,7 @@ async def _save_jobs(connection: asyncpg.Connection, before: Mapping[str, Job], 
         if job not in before or name not in before[job].parts
     ]
     closed = {job: known.attempt for job, known in changed.items() if known.is_closed}
-    if new:
-        await connection.copy_records_to_table("waiting", records=new, columns=_COLUMNS)
+    await insert_rows(connection, "waiting", _WAITING, new)
     if closed:
         await connection.execute(
             """
@@ -122,5 +132,4 @@ async def _save_epoch(connection: asyncpg.Connection, epoch: int, before: Epoch,
     if after.closing is not None and before.closing is None:
         await connection.execute("INSERT INTO closings VALUES ($1, $2)", epoch, after.closing.to_bytes())
     new = [(epoch, partition, copy) for partition, copy in sorted(after.written - before.written)]
-    if new:
-        await connection.copy_records_to_table("watermarks", records=new)
+    await insert_rows(connection, "watermarks", _WATERMARKS, new)

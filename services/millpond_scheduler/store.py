@@ -11,6 +11,7 @@ import asyncpg
 
 from millpond.events.gateway_jobs import JobRequested
 from millpond.events.topic import Topic
+from millpond.stream.postgres.rows import insert_rows
 from millpond.terms.terms import Terms, canonical
 from millpond.workloads.transcode import TranscodeSpec
 from millpond_scheduler.rules import Board
@@ -37,6 +38,47 @@ TAKE_OUT: Final = """
 GET_POSITIONS: Final = "SELECT topic, partition, next_offset FROM positions"
 
 Row = tuple[Any, ...]
+
+
+COLUMNS: Final[Mapping[str, Mapping[str, str]]] = {
+    "jobs": {
+        "job": "text",
+        "partition": "int",
+        "gateway": "text",
+        "spec": "text",
+        "terms_hash": "text",
+        "deadline_ms": "bigint",
+        "accepted_order": "bigint",
+        "tried": "text",
+    },
+    "attempts": {
+        "job": "text",
+        "number": "int",
+        "lease": "text",
+        "gpu": "text",
+        "device": "text",
+        "contributor": "text",
+        "assigned_ms": "bigint",
+        "lease_ms": "bigint",
+        "lease_until_ms": "bigint",
+        "gone": "boolean",
+    },
+    "asked": {"job": "text", "request": "text", "partition": "int", "stamp_ms": "bigint"},
+    "gpus": {
+        "gpu": "text",
+        "hardware_id": "text",
+        "device": "text",
+        "contributor": "text",
+        "slots": "int",
+        "workloads": "text[]",
+        "online": "boolean",
+    },
+    "standings": {"gpu": "text", "last_assigned": "bigint", "failures": "int", "rests_until_ms": "bigint"},
+    "devices": {"device": "text", "contributor": "text", "delegation": "text", "expires_ms": "bigint"},
+    "gateways": {"gateway": "text", "admitted": "boolean"},
+    "barred": {"contributor": "text"},
+    "offers": {"terms_hash": "text", "version": "bigint", "effective_from_epoch": "bigint", "document": "text"},
+}
 
 
 class BoardStore:
@@ -86,8 +128,7 @@ class BoardStore:
             TAKE_OUT, *ids, counts.accepted, counts.assigned, counts.ticked_ms, counts.epoch, counts.paused
         )
         for table, (changed, rows_of) in tables.items():
-            if rows := list(rows_of(sorted(changed))):
-                await connection.copy_records_to_table(table, records=rows)
+            await insert_rows(connection, table, COLUMNS[table], list(rows_of(sorted(changed))))
 
     async def _positions(self, connection: asyncpg.Connection) -> dict[str, list[int]]:
         read = {topic.name: [0] * topic.partitions for topic in self._reads}

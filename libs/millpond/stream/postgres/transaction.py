@@ -21,10 +21,20 @@ from millpond.stream.database import (
     judge_items,
 )
 from millpond.stream.decision import Timer
+from millpond.stream.postgres.rows import insert_rows
 from millpond.stream.record import Place
 
 # Advisory locks live in a table that all of a server's sessions share: keys are folded into this many.
 KEY_LOCKS = 4_096
+OUTBOX_COLUMNS = {
+    "topic": "text",
+    "partition": "int",
+    "key": "bytea",
+    "value": "bytea",
+    "event_type": "text",
+    "time_ms": "bigint",
+    "headers": "text",
+}
 
 
 class PostgresTransaction:
@@ -190,10 +200,11 @@ class PostgresTransaction:
             return
         # Held until commit: without it a number could be given before, and become visible after, a higher one (incident 57).
         await self.connection.execute("SELECT pg_advisory_xact_lock($1, 0)", lock_id(self._lock_space + "/outbox"))
-        await self.connection.copy_records_to_table(
+        await insert_rows(
+            self.connection,
             "outbox",
-            columns=("topic", "partition", "key", "value", "event_type", "time_ms", "headers"),
-            records=[(r.topic, r.partition, r.key, r.value, r.event_type, r.time_ms, r.headers) for r in rows],
+            OUTBOX_COLUMNS,
+            [(r.topic, r.partition, r.key, r.value, r.event_type, r.time_ms, r.headers) for r in rows],
         )
 
 
