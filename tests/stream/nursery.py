@@ -11,7 +11,6 @@ import gc
 import importlib
 import importlib.util
 import json
-import logging
 import os
 import random
 import runpy
@@ -134,15 +133,8 @@ def _become(program: str, environment: Mapping[str, str], log: str) -> None:
     sys.argv = [program]
     # Each draws its own waits.
     random.seed()
-    status: Any = 1
-    try:
-        runpy.run_module(program, run_name="__main__", alter_sys=True)
-        status = 0
-    except SystemExit as exit_:
-        status = exit_.code or 0
-    except BaseException:
-        logging.getLogger(program).exception("ended")
-    sys.exit(status)
+    runpy.run_module(program, run_name="__main__", alter_sys=True)
+    sys.exit(0)
 
 
 def _die_with_parent() -> None:

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.long
 
 # `make campaign` sets both; what the suite runs is a short form of it.
 SEED = int(os.environ.get("SEED", "929"))
-KILLS = int(os.environ.get("KILLS", "15"))
+KILLS = int(os.environ.get("KILLS", "30"))
 
 WORKERS = 2
 SESSION_MS = 1_000

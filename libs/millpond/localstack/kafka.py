@@ -95,6 +95,8 @@ class KafkaProcess(GuardedProcess):
     ) -> None:
         super().__init__(directory, lock=lock)
         self._tools = tools
+        # Beside the one that is kept, so that it takes its place in one step: our own directory may be on another disk.
+        self._new_classes = tools.kafka_classes().with_suffix(f".{uuid.uuid4().hex}")
         self._properties = {**SETTINGS, **_single_node(directory, port, controller_port), **settings}
 
     def prepare(self) -> None:
@@ -122,17 +124,13 @@ class KafkaProcess(GuardedProcess):
     def ended(self, status: int) -> None:
         if status in ENDED_IN_ORDER:
             with contextlib.suppress(FileNotFoundError):
-                (self.directory / "classes.jsa").replace(self._tools.kafka_classes())
+                self._new_classes.replace(self._tools.kafka_classes())
 
     def _classes(self) -> str:
         """Kafka's classes as the JVM keeps them in memory, which halves the time of a start: kept by the first that ends in
         order. A JVM that they don't fit does without."""
         kept = self._tools.kafka_classes()
-        return (
-            f"-XX:SharedArchiveFile={kept}"
-            if kept.exists()
-            else f"-XX:ArchiveClassesAtExit={self.directory}/classes.jsa"
-        )
+        return f"-XX:SharedArchiveFile={kept}" if kept.exists() else f"-XX:ArchiveClassesAtExit={self._new_classes}"
 
     def _format(self) -> None:
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")

@@ -22,7 +22,12 @@ CREATE TABLE IF NOT EXISTS outbox (
     headers text NOT NULL,
     written_at timestamptz NOT NULL DEFAULT now()
 );
-ALTER TABLE outbox ADD COLUMN IF NOT EXISTS written_at timestamptz NOT NULL DEFAULT now();
+-- To a table of before; to no other, since even an ALTER that changes nothing waits for all who write, and they for it.
+DO $$ BEGIN
+    IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'outbox'::regclass AND attname = 'written_at') THEN
+        ALTER TABLE outbox ADD COLUMN written_at timestamptz NOT NULL DEFAULT now();
+    END IF;
+END $$;
 
 -- Per output partition: the offset after the relay's last acknowledgement, and the number that stands there.
 CREATE TABLE IF NOT EXISTS relay_progress (
