@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -99,7 +100,7 @@ class Passage:
         async with asyncio.TaskGroup() as group:
             while True:
                 await room.acquire()
-                segment = None if self._failed else await _next(segments)
+                segment = None if self._failed else await next_segment(segments)
                 if segment is None:
                     break
                 count += 1
@@ -152,13 +153,16 @@ class Passage:
         self._on_event(SegmentMoved(segment.index, segment.frames, state, attempts, sentence))
 
 
-async def _next(segments: Iterator[Segment]) -> Segment | None:
-    """Cuts the next one in a thread; when cancelled, waits for the thread to be out of the files."""
+async def next_segment(segments: Iterator[Segment]) -> Segment | None:
+    """Cuts the next one in a thread; when cancelled, however often, waits for the thread to be out of the files."""
     cutting = asyncio.create_task(asyncio.to_thread(next, segments, None))
     try:
         return await asyncio.shield(cutting)
     finally:
-        await asyncio.wait({cutting})
+        # The feed and an upload may fail in the same moment, and each cancels whoever waits here.
+        while not cutting.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait({cutting})
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
