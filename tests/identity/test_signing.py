@@ -11,6 +11,7 @@ from typing import Any, get_args
 
 import pytest
 from eth_account import Account
+from eth_keys.backends import CoinCurveECCBackend, get_backend
 from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 from hypothesis import given, settings
@@ -93,6 +94,11 @@ def signed() -> SignedAction:
 
 @few
 @given(actions(), st.text(), uint256)
+def test_keys_are_used_in_c() -> None:
+    """In Python it takes forty times as long, and the time tells of the key."""
+    assert isinstance(get_backend(), CoinCurveECCBackend)
+
+
 def test_what_an_operator_signed_is_what_the_service_reads(action: Action, pool: str, chain_id: int) -> None:
     domain = Domain(pool, chain_id)
     signed = sign_action(action, domain=domain, private_key=KEY)
