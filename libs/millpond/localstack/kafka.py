@@ -111,7 +111,7 @@ class KafkaProcess(GuardedProcess):
         return [
             "java",
             *JVM,
-            self._classes(),
+            *(self._kept_classes() or [f"-XX:ArchiveClassesAtExit={self._new_classes}"]),
             # Native compression libraries are unpacked here; in /tmp each SIGKILL would leave a copy for ever.
             f"-Djava.io.tmpdir={self.directory / 'tmp'}",
             f"-Dlog4j2.configurationFile={self.directory / 'log4j2.properties'}",
@@ -126,17 +126,18 @@ class KafkaProcess(GuardedProcess):
             with contextlib.suppress(FileNotFoundError):
                 self._new_classes.replace(self._tools.kafka_classes())
 
-    def _classes(self) -> str:
+    def _kept_classes(self) -> list[str]:
         """Kafka's classes as the JVM keeps them in memory, which halves the time of a start: kept by the first that ends in
         order. A JVM that they don't fit does without."""
         kept = self._tools.kafka_classes()
-        return f"-XX:SharedArchiveFile={kept}" if kept.exists() else f"-XX:ArchiveClassesAtExit={self._new_classes}"
+        return [f"-XX:SharedArchiveFile={kept}"] if kept.exists() else []
 
     def _format(self) -> None:
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        command = ["java", *JVM, "-cp", self._tools.kafka_classpath(), "kafka.tools.StorageTool", "format"]
+        command = ["java", *JVM, *self._kept_classes(), "-cp", self._tools.kafka_classpath()]
+        command += ["kafka.tools.StorageTool", "format", "--standalone"]
         # With "=": one id in 64 begins with a dash, and would be taken for an option.
-        command += ["--standalone", f"--cluster-id={cluster}", "-c", str(self.directory / "server.properties")]
+        command += [f"--cluster-id={cluster}", "-c", str(self.directory / "server.properties")]
         status, output = complete(command, seconds_max=FORMAT_SECONDS_MAX)
         if status:
             raise ComponentFailed(
