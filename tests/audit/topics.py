@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 from metering.samples import POOL_KEY, SIGNATURES, claim, kept, looks, signed
@@ -106,7 +106,7 @@ class Pond(Story):
         return record
 
     def received(self, record: Record) -> Received:
-        return replace(super().received(record), finding=self.findings)
+        return super().received(record)._replace(finding=self.findings)
 
     def places(self) -> dict[Place, list[Record]]:
         """Everything, as it stands on the topics."""

@@ -87,7 +87,7 @@ class TreasuryWorld:
             finding = await self.wallet.observe(received)
             if dies is None and not self.refuses:
                 self.read += 1
-                self._commit(decide(self.state, replace(received, finding=finding), treasury=self.treasury))
+                self._commit(decide(self.state, received._replace(finding=finding), treasury=self.treasury))
             return event
         if self.due_ms is not None and self.due_ms <= self.now_ms and not self.refuses:
             self.due_ms = None

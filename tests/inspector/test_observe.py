@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +59,7 @@ def received(event: Event) -> Received:
 
 async def answers(of: Observer, event: Event) -> list[Any]:
     arrived = received(event)
-    found = replace(arrived, finding=await of.observe(arrived))
+    found = arrived._replace(finding=await of.observe(arrived))
     outgoing = decide(None, found).events
     assert {out.key for out in outgoing} <= {arrived.key}
     assert {out.time_ms for out in outgoing} <= {arrived.stamp_ms}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -178,8 +177,8 @@ def test_a_rebuilt_registry_looks_for_silence_and_for_delegations_that_end() -> 
     state = State()
     for offset, out in enumerate(pond.said):
         value = out.event.to_bytes()
-        received = replace(
-            pond.received(out.topic, out.key, out.event), offset=offset, stamp_ms=out.time_ms, value=value
+        received = pond.received(out.topic, out.key, out.event)._replace(
+            offset=offset, stamp_ms=out.time_ms, value=value
         )
         decision = fold(state, received)
         state = decision.state

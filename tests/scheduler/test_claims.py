@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 
@@ -97,4 +96,4 @@ def _signed(text: str) -> JobSucceeded:
 
 
 def _with(received: Received, event: JobSucceeded) -> Received:
-    return replace(received, event=event)
+    return received._replace(event=event)

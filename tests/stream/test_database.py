@@ -9,11 +9,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import asyncpg
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from millpond.localstack import LocalStack
 from millpond.stream.database import Database, DatabaseAway
 from millpond.stream.memory.database import MemoryDatabase
+from millpond.stream.outlet import partition_of
 from millpond.stream.postgres.database import PostgresDatabase, open_database
+from millpond.stream.postgres.transaction import KEY_LOCKS, key_lock
 from stream.database_contract import DatabaseContract, PassTime
 
 
@@ -93,6 +97,13 @@ class TestPostgresDatabase(DatabaseContract):
                 await connection.close()
 
         return terminate
+
+
+@given(one=st.text(), other=st.text(), partitions=st.sampled_from([2**n for n in range(1, 13)]))
+def test_keys_of_different_partitions_never_share_a_lock(one: str, other: str, partitions: int) -> None:
+    assert 0 <= key_lock(one) < KEY_LOCKS
+    if partition_of(one.encode(), partitions) != partition_of(other.encode(), partitions):
+        assert key_lock(one) != key_lock(other)
 
 
 async def test_a_server_that_is_not_there_is_away() -> None:

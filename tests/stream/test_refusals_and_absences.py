@@ -176,7 +176,7 @@ def tally_of_one_partition(name: str) -> Any:
 
     def decide(state: Any, received: Input) -> Decision[Any]:
         decision = original(state, received)
-        return replace(decision, events=tuple(replace(event, topic=single) for event in decision.events))
+        return decision._replace(events=tuple(event._replace(topic=single) for event in decision.events))
 
     return decide
 

@@ -142,7 +142,7 @@ class Desk:
         return again
 
     def read_back(self, event: Event, finding: Finding) -> None:
-        self._take(decide(self.state, replace(self._received(event), finding=finding), treasury=self.treasury))
+        self._take(decide(self.state, self._received(event)._replace(finding=finding), treasury=self.treasury))
 
     def _take(self, decision: Decision[State]) -> None:
         self.state = decision.state

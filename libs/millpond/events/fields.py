@@ -63,6 +63,9 @@ class _Milliseconds:
         return {"type": "string", "format": "date-time", "pattern": self.pattern}
 
 
+_INSTANT: Final = re.compile(_Milliseconds.pattern)
+
+
 def to_rfc3339(time: datetime) -> str:
     """An aware time as events spell it: UTC, three decimals, ``Z``. Digits behind the milliseconds are cut off."""
     return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -70,7 +73,7 @@ def to_rfc3339(time: datetime) -> str:
 
 def _from_text(text: str) -> datetime:
     # fromisoformat alone would take a week date or another offset: other spellings of the same time.
-    if not re.fullmatch(_Milliseconds.pattern, text):
+    if not _INSTANT.fullmatch(text):
         raise ValueError("a time is UTC with three decimals, such as 2026-01-02T03:04:05.678Z")
     return datetime.fromisoformat(text)
 

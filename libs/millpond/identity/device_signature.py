@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from nacl.exceptions import BadSignatureError
 from nacl.signing import VerifyKey
+
+_KEY: Final = re.compile("0x[0-9a-f]{64}")
+_SIGNATURE: Final = re.compile("0x[0-9a-f]{128}")
 
 
 def device_message(*, pool: str, kind: str, text: str) -> bytes:
@@ -15,7 +19,7 @@ def device_message(*, pool: str, kind: str, text: str) -> bytes:
 
 def verify_device(*, pool: str, kind: str, text: str, device: str, signature: str) -> bool:
     """Whether ``device`` signed exactly this. Only the one spelling counts: lower-case hex of the very lengths."""
-    if not (re.fullmatch("0x[0-9a-f]{64}", device) and re.fullmatch("0x[0-9a-f]{128}", signature)):
+    if not (_KEY.fullmatch(device) and _SIGNATURE.fullmatch(signature)):
         return False
     try:
         key = VerifyKey(bytes.fromhex(device[2:]))

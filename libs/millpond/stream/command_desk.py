@@ -77,7 +77,7 @@ class CommandDesk:
             arrival = self._arrive_again(received.event)
             if isinstance(arrival, Poison):
                 return None
-            return replace(arrival.received, place=received.place, offset=received.offset)
+            return arrival.received._replace(place=received.place, offset=received.offset)
         return received if received.topic in self._reads else None
 
     def announce(self, letter: DeadLetter, sentence: str) -> Announcement:
@@ -148,7 +148,7 @@ class CommandDesk:
             return Handled(letters=(dead_letter(original, "conflict", "aside"),), refusal=CONFLICT_SENTENCE)
         if verdict == "duplicate":
             return Handled()
-        return Handled(input=replace(arrival.received, place=received.place, offset=received.offset))
+        return Handled(input=arrival.received._replace(place=received.place, offset=received.offset))
 
     def _arrive_again(self, event: ReAdmitted) -> Arrival | Poison:
         topic = self._reads.get(event.topic)

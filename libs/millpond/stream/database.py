@@ -52,8 +52,7 @@ class Move:
     after: Position
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(NamedTuple):
     """What a source observed: its identity (device, session, sequence ...) and the hash of its bytes."""
 
     topic: str

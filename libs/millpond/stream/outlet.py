@@ -30,10 +30,14 @@ class WrongIdentity(MillpondError):
     """{event} was decided for {topic} with the item {item!r}: where sources write, every event has one, elsewhere none."""
 
 
-@lru_cache(maxsize=65_536)
 def partition_of(key: bytes, partitions: int) -> int:
     """The partition of a key, as Kafka's own clients choose it (murmur2): joins by partition rest on it."""
-    return int(murmur2(key) & 0x7FFFFFFF) % partitions
+    return _hash_of(key) % partitions
+
+
+@lru_cache(maxsize=65_536)
+def _hash_of(key: bytes) -> int:
+    return int(murmur2(key)) & 0x7FFFFFFF
 
 
 class Outlet:

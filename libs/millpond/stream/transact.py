@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final, Generic
 
 from millpond.errors import MillpondError
@@ -150,7 +150,7 @@ class Transactor(Generic[State]):
 
     def _give_to_rules(self, received: Received, batch: Batch, sorted_: _Sorted) -> None:
         if batch.findings:
-            received = replace(received, finding=batch.findings.get((received.place, received.offset)))
+            received = received._replace(finding=batch.findings.get((received.place, received.offset)))
         sorted_.inputs.append((self._service.timer_scope(received.place), received))
 
     async def _decide(

@@ -52,7 +52,7 @@ def register(state: State, address: str, delegation: Delegation, at_ms: int) -> 
         nonce=delegation.nonce,
     )
     decision = Decision(put_registered(state, address, delegation), (member(address, registered, at_ms),))
-    decision = replace(decision, timers=(expiry_timer(delegation),))
+    decision = decision._replace(timers=(expiry_timer(delegation),))
     return also(decision, lambda state: restand(state, delegation.device, at_ms))
 
 

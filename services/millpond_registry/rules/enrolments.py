@@ -149,7 +149,7 @@ def admit(
     waited = state.contributor(address).pending
     decision: Ruled = Decision(put_admitted(state, address, at_ms), (member(address, admitted, at_ms),))
     decision = also(decision, lambda state: in_turn(state, [_registered(address, each, at_ms) for each in waited]))
-    decision = replace(decision, state=keep(decision.state, replace(decision.state.contributor(address), pending=())))
+    decision = decision._replace(state=keep(decision.state, replace(decision.state.contributor(address), pending=())))
     return also(decision, lambda after: restand_each(after, state.contributor(address).devices, at_ms))
 
 

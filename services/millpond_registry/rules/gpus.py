@@ -87,7 +87,7 @@ def restand_each(state: State, devices: Iterable[str], at_ms: int) -> Ruled:
 def restand_all(state: State, at_ms: int) -> Ruled:
     """After a change that concerns everybody: other terms."""
     decision = restand_each(state, sorted(device_id for device_id, _ in state.cards.items()), at_ms)
-    return replace(decision, state=replace(decision.state, capacity=capacity_of(decision.state)))
+    return decision._replace(state=replace(decision.state, capacity=capacity_of(decision.state)))
 
 
 def _standings(

@@ -42,7 +42,7 @@ def on_revoked(pool: Pool, state: State, received: Received, event: DeviceRevoke
     contributor = decision.state.contributor(address)
     heard = replace(contributor, nonce=max(contributor.nonce, action.nonce))
     return also(
-        replace(decision, state=keep(decision.state, heard)), lambda state: leave_if_idle(state, address, at_ms)
+        decision._replace(state=keep(decision.state, heard)), lambda state: leave_if_idle(state, address, at_ms)
     )
 
 
@@ -95,8 +95,7 @@ def leave_if_idle(state: State, address: str, at_ms: int) -> Ruled:
     rules = [partial(remove, device_id=device_id, reason="left", at_ms=at_ms) for device_id in contributor.devices]
     decision = in_turn(state, rules)
     left = member(address, ContributorLeft(contributor=address), at_ms)
-    return replace(
-        decision,
+    return decision._replace(
         state=keep(decision.state, gone(decision.state.contributor(address), at_ms)),
         events=(*decision.events, left),
     )

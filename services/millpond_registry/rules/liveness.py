@@ -40,7 +40,7 @@ def on_pulse(state: State, tick: Tick) -> Ruled:
     flow = decision.state.flow
     if flow.paused_ms is None or at_ms - flow.paused_ms >= PAUSE_MS_MAX:
         decision = also(decision, lambda state: _judged(state, known, terms.downtime, at_ms))
-    return replace(decision, timers=(*decision.timers, Timer(PULSE_TIMER, at_ms + PULSE_MS)))
+    return decision._replace(timers=(*decision.timers, Timer(PULSE_TIMER, at_ms + PULSE_MS)))
 
 
 def _is_unread(pulse: Pulse, unread: set[int]) -> bool:

@@ -61,7 +61,7 @@ def _on_tick(treasury: Treasury, state: State, tick: Tick) -> Decision[State]:
         return Decision(state, timers=(Timer(TURN, due),))
     if tick.unread and begins(state):
         told = _said(treasury, state, unread(state, tick.as_of_ms), tick.as_of_ms)
-        return replace(told, timers=(Timer(TURN, tick.as_of_ms + LOOK_AGAIN_MS),))
+        return told._replace(timers=(Timer(TURN, tick.as_of_ms + LOOK_AGAIN_MS),))
     events = turn(treasury, state, tick.as_of_ms)
     if not events:
         state = replace(state, look_ms=None)

@@ -21,10 +21,12 @@ from millpond.stream.database import (
     judge_items,
 )
 from millpond.stream.decision import Timer
+from millpond.stream.outlet import partition_of
 from millpond.stream.postgres.rows import insert_rows
 from millpond.stream.record import Place
 
-# Advisory locks live in a table that all of a server's sessions share: keys are folded into this many.
+# Advisory locks live in a table that all of a server's sessions share: keys are folded into this many. A power of two, as
+# the number of a topic's partitions usually is: then keys of different partitions never share a lock (``key_lock``).
 KEY_LOCKS = 4_096
 OUTBOX_COLUMNS = {
     "topic": "text",
@@ -79,10 +81,7 @@ class PostgresTransaction:
                 raise PositionMoved(place=move.place, expected=move.before.next_offset)
 
     async def lock(self, keys: Iterable[str]) -> None:
-        space, slots = (
-            lock_id(self._lock_space + "/keys"),
-            sorted({zlib.crc32(key.encode()) % KEY_LOCKS for key in keys}),
-        )
+        space, slots = lock_id(self._lock_space + "/keys"), sorted(set(map(key_lock, keys)))
         # Advisory, because a row lock misses the row that doesn't exist yet; in order, so that two batches can't deadlock.
         await self.connection.execute(
             "SELECT pg_advisory_xact_lock($1, slot) FROM unnest($2::int[]) AS slot", space, slots
@@ -211,6 +210,15 @@ class PostgresTransaction:
 def lock_id(purpose: str) -> int:
     """A 32-bit name for an advisory lock; two purposes that collide wait for each other, no more."""
     return zlib.crc32(purpose.encode()) - 2**31
+
+
+def key_lock(key: str) -> int:
+    """Which of the ``KEY_LOCKS`` a key has: chosen as Kafka chooses a partition.
+
+    With any other hash two transactions of some hundred keys each, of different partitions, nearly always share a lock,
+    and instances decide one after the other.
+    """
+    return partition_of(key.encode(), KEY_LOCKS)
 
 
 def encode_headers(headers: Sequence[tuple[str, bytes | None]]) -> str:
