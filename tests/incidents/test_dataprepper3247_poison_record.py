@@ -13,7 +13,7 @@ from aiokafka.errors import MessageSizeTooLargeError
 from millpond.events.deadletters import DeadLettered, DeadLetterEvent, Skipped, Stopped
 from millpond.events.envelope import CE_TYPE
 from millpond.events.topic_plan import topic_settings
-from millpond.stream.reader import BREAKER_RECORDS, BREAKER_SHARE_MAX
+from millpond.stream.reading import BREAKER_RECORDS, BREAKER_SHARE_MAX
 from millpond.stream.record import Place, Record
 from stream import operators
 from stream.in_process import running

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
 
 import structlog
@@ -14,6 +13,7 @@ from millpond.stream.database import DeadLetter
 from millpond.stream.feed import Feed
 from millpond.stream.plan import PASSED, Plan, Stop, plan_batch
 from millpond.stream.position import STOP_SENTENCES, Extent, Position, StopReason, judge_start
+from millpond.stream.reading import Reading
 from millpond.stream.record import Place, Record, record_hash
 from millpond.telemetry.metrics import Metrics
 
@@ -24,31 +24,7 @@ STOPPED_CHECK_S = 1.0
 # How often the log's extent is compared with our positions: lag, and a tail that was lost while nothing came.
 EXTENT_CHECK_S = 5.0
 
-# The breaker: where more than this share of so many records in a row was set aside, the partition stops.
-BREAKER_RECORDS = 1_000
-BREAKER_SHARE_MAX = 0.5
-
 log = structlog.get_logger(__name__)
-
-
-@dataclass
-class Reading:
-    """What is known of one place in this process; lost without harm at any time."""
-
-    position: Position
-    known: dict[int, DeadLetter] = field(default_factory=dict)
-    # The record before our position has been seen again and is the one that was applied.
-    verified: bool = False
-    # A batch began here, beyond our position; a second fetch that shows the same proves that nothing lies between.
-    began_late_at: int | None = None
-    stop: Stop | None = None
-    failures: int = 0
-    retry_at_s: float = 0.0
-    moved_at_s: float = 0.0
-    paused: bool = False
-    # Of the breaker's window: records applied or set aside, and those of them that were set aside.
-    seen: int = 0
-    set_aside: int = 0
 
 
 class Positions(Protocol):
@@ -145,20 +121,9 @@ class Reader:
         reading.position, reading.failures, reading.began_late_at = plan.after, 0, None
         reading.moved_at_s = self._monotonic_s()
         self._furthest[plan.place] = plan.after.next_offset
-        if plan.stop is not None:
-            self._stop(plan.place, reading, plan.stop)
-        else:
-            self._check_breaker(plan, reading)
-
-    def _check_breaker(self, plan: Plan, reading: Reading) -> None:
-        reading.seen += len(plan.records)
-        reading.set_aside += len(plan.asides)
-        if reading.seen < BREAKER_RECORDS:
-            return
-        if reading.set_aside > reading.seen * BREAKER_SHARE_MAX:
-            detail = f"{reading.set_aside} of the last {reading.seen} records were set aside."
-            self._stop(plan.place, reading, Stop("breaker", detail))
-        reading.seen = reading.set_aside = 0
+        stop = plan.stop or reading.broken_by(plan)
+        if stop is not None:
+            self._stop(plan.place, reading, stop)
 
     def failed(self, place: Place, cause: Exception) -> None:
         """Goes back to the position and waits a little longer each time. Nothing of the place is skipped."""
