@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -16,6 +15,8 @@ from agent.fake_edge import FakeEdge
 from agent.script_runner import ScriptRunner
 from agent.served import served
 from millpond.identity import DeviceKey, load_or_make_device_key
+from stream.nursery import Child
+from stream.workers import nursery
 
 ENDS_WITHIN_S = 15.0
 
@@ -32,49 +33,42 @@ class Machine:
         self.edge_url = edge_url
         self.runner = runner
         self.key: DeviceKey = load_or_make_device_key(directory / "device.key")
-        self.said = ""
+        self._log = directory.with_suffix(".log")
         self._runner_url = runner_url
-        self._process: asyncio.subprocess.Process | None = None
-        self._reading: asyncio.Task[None] | None = None
+        self._process: Child | None = None
+
+    @property
+    def said(self) -> str:
+        return self._log.read_text() if self._log.exists() else ""
 
     async def start(self, **environment: str) -> None:
         """Returns at once; ``environment``: settings without their prefix."""
         settings = {"directory": str(self.directory), "heartbeat_s": "0.2", "progress_s": "0.1", **environment}
-        self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "millpond_agent", "run", "--plain"),
-            *("--edge", self.edge_url, *(("--runner", self._runner_url) if self._runner_url else ())),
-            env={**os.environ, **{f"MILLPOND_AGENT_{name.upper()}": value for name, value in settings.items()}},
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
+        arguments = ["run", "--plain", "--edge", self.edge_url]
+        arguments += ["--runner", self._runner_url] if self._runner_url else []
+        self._process = nursery().start(
+            "millpond_agent",
+            {**os.environ, **{f"MILLPOND_AGENT_{name.upper()}": value for name, value in settings.items()}},
+            self._log,
+            arguments,
         )
-        self._reading = asyncio.create_task(self._read())
 
     def signal(self, number: signal.Signals) -> None:
         assert self._process is not None
-        self._process.send_signal(number)
+        self._process.signal(number)
 
     async def ended(self) -> int:
         """Its exit status."""
         assert self._process is not None
-        assert self._reading is not None
-        status = await asyncio.wait_for(self._process.wait(), ENDS_WITHIN_S)
-        await self._reading
-        return status
+        return await asyncio.to_thread(self._process.wait, ENDS_WITHIN_S)
 
     async def kill(self) -> None:
         self.signal(signal.SIGKILL)
         await self.ended()
 
     async def close(self) -> None:
-        if self._process is not None and self._process.returncode is None:
+        if self._process is not None and self._process.poll() is None:
             await self.kill()
-
-    async def _read(self) -> None:
-        assert self._process is not None
-        assert self._process.stdout is not None
-        async for line in self._process.stdout:
-            self.said += line.decode()
 
 
 @pytest.fixture

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
+from cli.terminal import Command
 from millpond.events.operator_commands import OperatorCommanded
 from millpond.events.topics import OPERATOR_COMMANDS
 from millpond.stream.record import Place
@@ -35,31 +34,20 @@ def invoke(*arguments: str, environment: dict[str, str] | None = None) -> Result
 class Terminal:
     """The command as a process of its own: the service under test logs in this one."""
 
-    def __init__(self, bootstrap: str) -> None:
+    def __init__(self, bootstrap: str, directory: Path) -> None:
         self._bootstrap = bootstrap
+        self._directory = directory
 
     async def run(self, *arguments: str) -> tuple[int, str]:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-c",
-            "from millpond_cli.app import main; main()",
-            "deadletters",
-            *arguments,
-            "--bootstrap-servers",
-            self._bootstrap,
-            env={**os.environ, **POOL},
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        output, _ = await process.communicate()
-        return process.returncode or 0, output.decode()
+        words = ("deadletters", *arguments, "--bootstrap-servers", self._bootstrap)
+        command = Command(self._directory, *words, environment=POOL)
+        return await command.ended(), command.out + command.err
 
 
 async def test_a_stopped_partition_goes_on_after_skip_and_the_record_comes_back_after_readmit(
     kafka_bootstrap: str, database: str, tmp_path: Path
 ) -> None:
-    name, terminal = new_name(), Terminal(kafka_bootstrap)
+    name, terminal = new_name(), Terminal(kafka_bootstrap, tmp_path)
     keystore, password_file = operators.keystore(tmp_path)
     by_operator = ("--reason", "a test of mine", "--keystore", keystore, "--password-file", password_file)
     stranger = operators.keystore(tmp_path / "stranger", STRANGERS_KEY)
@@ -144,9 +132,9 @@ async def totals(bootstrap: str, name: str, count: int) -> list[int] | None:
 
 
 async def test_bytes_that_are_no_text_are_shown_in_hexadecimal_and_a_large_value_from_its_old_place(
-    kafka_bootstrap: str, database: str
+    kafka_bootstrap: str, database: str, tmp_path: Path
 ) -> None:
-    name, terminal = new_name(), Terminal(kafka_bootstrap)
+    name, terminal = new_name(), Terminal(kafka_bootstrap, tmp_path)
     service = tally(name, reads=(drops_topic(name, poison="aside"),))
     await create_topics(kafka_bootstrap, service)
     topic = service.reads[0].name

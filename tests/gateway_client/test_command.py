@@ -3,40 +3,42 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import signal
-import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
+from cli.terminal import Command
 from gateway_client.clips import clip, greys
 from gateway_client.edge_double import API_KEY, EdgeDouble
 
-COMMAND = [sys.executable, "-c", "from millpond_cli.app import main; main()", "send"]
+Started = Callable[..., Command]
+# Exit status, output, errors.
+Run = Callable[..., Awaitable[tuple[int, str, str]]]
 
 
-async def started(*arguments: object, url: str = "", key: str = API_KEY) -> asyncio.subprocess.Process:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("MILLPOND_")}
-    environment = kept | {"MILLPOND_GATEWAY_EDGE_URL": url, "MILLPOND_GATEWAY_API_KEY": key}
-    return await asyncio.create_subprocess_exec(
-        *COMMAND,
-        *map(str, arguments),
-        env=environment,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
+@pytest.fixture
+def started(tmp_path_factory: pytest.TempPathFactory) -> Started:
+    def start(*arguments: object, url: str = "", key: str = API_KEY) -> Command:
+        environment = {"MILLPOND_GATEWAY_EDGE_URL": url, "MILLPOND_GATEWAY_API_KEY": key}
+        words = ("send", *map(str, arguments))
+        return Command(tmp_path_factory.mktemp("said"), *words, environment=environment)
+
+    return start
 
 
-async def run(*arguments: object, url: str = "", key: str = API_KEY) -> tuple[int | None, str, str]:
-    process = await started(*arguments, url=url, key=key)
-    out, err = await asyncio.wait_for(process.communicate(), 60)
-    return process.returncode, out.decode(), err.decode()
+@pytest.fixture
+def run(started: Started) -> Run:
+    async def run(*arguments: object, url: str = "", key: str = API_KEY) -> tuple[int, str, str]:
+        command = started(*arguments, url=url, key=key)
+        return await command.ended(), command.out, command.err
+
+    return run
 
 
-async def test_a_video_is_sent_and_the_files_are_named(edge: EdgeDouble, video: Path, tmp_path: Path) -> None:
+async def test_a_video_is_sent_and_the_files_are_named(edge: EdgeDouble, run: Run, video: Path, tmp_path: Path) -> None:
     edge.faults.attempts[1] = 2
     code, out, err = await run(video, "--rendition", "64p", "--output", tmp_path, url=edge.url)
     assert (code, err) == (0, "")
@@ -47,7 +49,7 @@ async def test_a_video_is_sent_and_the_files_are_named(edge: EdgeDouble, video: 
 
 
 async def test_a_key_file_and_a_url_on_the_command_line_come_first(
-    edge: EdgeDouble, video: Path, tmp_path: Path
+    edge: EdgeDouble, run: Run, video: Path, tmp_path: Path
 ) -> None:
     key_file = tmp_path / "key"
     key_file.write_text(API_KEY + "\n")
@@ -56,7 +58,9 @@ async def test_a_key_file_and_a_url_on_the_command_line_come_first(
     assert (code, err) == (0, "")
 
 
-async def test_a_refused_job_ends_in_the_pools_sentence(edge: EdgeDouble, video: Path, tmp_path: Path) -> None:
+async def test_a_refused_job_ends_in_the_pools_sentence(
+    edge: EdgeDouble, run: Run, video: Path, tmp_path: Path
+) -> None:
     edge.faults.ends[2] = "refused"
     code, out, err = await run(video, "--rendition", "64p", "--output", tmp_path, url=edge.url)
     assert code == 1
@@ -66,23 +70,24 @@ async def test_a_refused_job_ends_in_the_pools_sentence(edge: EdgeDouble, video:
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-async def test_stopped_it_goes_on_with_the_id_it_showed(edge: EdgeDouble, tmp_path: Path, how: signal.Signals) -> None:
+async def test_stopped_it_goes_on_with_the_id_it_showed(
+    edge: EdgeDouble, started: Started, run: Run, tmp_path: Path, how: signal.Signals
+) -> None:
     # Coded again first, so that an ffmpeg is running beside it.
     video = clip(tmp_path / "long.mp4", "-force_key_frames", "0", "-g", 1_000, seconds=20, rate=10)
     arguments = (video, "--rendition", "64p", "--output", tmp_path / "out", "--in-flight", 2)
-    process = await started(*arguments, url=edge.url)
-    assert process.stdout is not None
-    plan = (await process.stdout.readline()).decode()
+    command = started(*arguments, url=edge.url)
+    plan = await command.until(lambda said: "\n" in said)
     found = re.search(r"--id (\w+)", plan)
     assert found, plan
     while not edge.jobs:  # noqa: ASYNC110  (the double has no event for it)
         await asyncio.sleep(0.02)
-    process.send_signal(how)
-    _, err = await asyncio.wait_for(process.communicate(), 30)
+    command.process.signal(how)
+    status = await command.ended()
     if how is not signal.SIGKILL:
-        assert process.returncode == 1
-        assert f"Go on with: --id {found[1]}" in err.decode()
-        assert "Traceback" not in err.decode()
+        assert status == 1
+        assert f"Go on with: --id {found[1]}" in command.err
+        assert "Traceback" not in command.err
     assert len(edge.jobs) < 20
 
     code, _, err_text = await run(*arguments, "--id", found[1], url=edge.url)
@@ -103,7 +108,7 @@ async def test_stopped_it_goes_on_with_the_id_it_showed(edge: EdgeDouble, tmp_pa
     ],
 )
 async def test_what_is_wrong_is_one_sentence_and_exit_code_1(
-    arguments: tuple[str, ...], url: str, key: str, says: str
+    run: Run, arguments: tuple[str, ...], url: str, key: str, says: str
 ) -> None:
     code, out, err = await run(*arguments, "--rendition", "360p", url=url, key=key)
     assert code == 1
@@ -113,7 +118,7 @@ async def test_what_is_wrong_is_one_sentence_and_exit_code_1(
     assert len(err.splitlines()) <= 2
 
 
-async def test_an_output_that_is_no_folder_is_said(edge: EdgeDouble, video: Path, tmp_path: Path) -> None:
+async def test_an_output_that_is_no_folder_is_said(edge: EdgeDouble, run: Run, video: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     code, _, err = await run(video, "--rendition", "64p", "--output", tmp_path / "file", url=edge.url)
     assert code == 1

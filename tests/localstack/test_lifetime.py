@@ -28,7 +28,7 @@ class Command:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.process = subprocess.Popen(
-            [sys.executable, "-c", "from millpond_cli.app import main; main()", "stack", "--directory", str(directory)],
+            [sys.executable, "-m", "millpond_cli", "stack", "--directory", str(directory)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,

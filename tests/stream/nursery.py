@@ -17,8 +17,9 @@ import runpy
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,12 +53,12 @@ class Child:
         return status
 
     def kill(self) -> None:
-        self._signal(signal.SIGKILL)
+        self.signal(signal.SIGKILL)
 
     def terminate(self) -> None:
-        self._signal(signal.SIGTERM)
+        self.signal(signal.SIGTERM)
 
-    def _signal(self, number: signal.Signals) -> None:
+    def signal(self, number: signal.Signals) -> None:
         # Until it was asked for its end its number is not given to another.
         if self.poll() is None:
             os.kill(self.pid, number)
@@ -67,6 +68,7 @@ class Nursery:
     """The process that starts the others. It ends with us, and they with it."""
 
     def __init__(self) -> None:
+        self._one_at_a_time = threading.Lock()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "stream.nursery"],
             env={**os.environ, "PYTHONPATH": str(TESTS)},
@@ -74,17 +76,27 @@ class Nursery:
             stdout=subprocess.PIPE,
         )
 
-    def start(self, program: str, environment: Mapping[str, str], log: Path) -> Child:
-        """``python -m program``, with all that it says in ``log``."""
-        order = {"start": program, "environment": dict(environment), "log": str(log)}
-        return Child(self, self.ask(order))
+    def start(
+        self,
+        program: str,
+        environment: Mapping[str, str],
+        log: Path,
+        arguments: Sequence[str] = (),
+        errors: Path | None = None,
+    ) -> Child:
+        """``python -m program arguments``, with all that it says in ``log``, or what is an error in ``errors``."""
+        outputs = [str(log), str(errors or log)]
+        return Child(
+            self, self.ask({"start": [program, *arguments], "environment": dict(environment), "outputs": outputs})
+        )
 
     def ask(self, order: Mapping[str, Any]) -> Any:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(order).encode() + b"\n")
-        self._process.stdin.flush()
-        return json.loads(self._process.stdout.readline())
+        with self._one_at_a_time:
+            self._process.stdin.write(json.dumps(order).encode() + b"\n")
+            self._process.stdin.flush()
+            return json.loads(self._process.stdout.readline())
 
 
 def serve() -> None:
@@ -106,15 +118,20 @@ def _ended(pid: int, known: dict[int, int]) -> int | None:
 
 
 def _start(order: Mapping[str, Any]) -> int:
-    _warm(order["start"])
+    _warm(*order["start"])
     pid = os.fork()
     if pid == 0:
-        _become(order["start"], order["environment"], order["log"])
+        _become(order["start"], order["environment"], *order["outputs"])
     return pid
 
 
-def _warm(program: str) -> None:
+def _warm(program: str, *arguments: str) -> None:
     importlib.import_module("millpond.stream.main")
+    if program == "millpond_cli":
+        # Its commands are imported when they are called.
+        commands = importlib.import_module("millpond_cli.app").COMMANDS
+        importlib.import_module(commands[arguments[0]].home.partition(":")[0])
+        return
     if program.startswith("millpond_"):
         for wiring in WIRINGS:
             if importlib.util.find_spec(f"{program}.{wiring}") is not None:
@@ -122,19 +139,25 @@ def _warm(program: str) -> None:
                 return
 
 
-def _become(program: str, environment: Mapping[str, str], log: str) -> None:
+def _become(words: Sequence[str], environment: Mapping[str, str], log: str, errors: str) -> None:
     _die_with_parent()
-    nothing, output = os.open(os.devnull, os.O_RDONLY), os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-    for source, target in ((nothing, 0), (output, 1), (output, 2)):
-        os.dup2(source, target)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(_written_anew(log), 1)
+    os.dup2(1 if errors == log else _written_anew(errors), 2)
+    # Who was started in the background of a shell ignores it, and so would whatever he starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.clear()
     os.environ.update(environment)
     sys.path[:0] = [path for path in environment.get("PYTHONPATH", "").split(os.pathsep) if path not in sys.path]
-    sys.argv = [program]
+    sys.argv = list(words)
     # Each draws its own waits.
     random.seed()
-    runpy.run_module(program, run_name="__main__", alter_sys=True)
+    runpy.run_module(words[0], run_name="__main__", alter_sys=True)
     sys.exit(0)
+
+
+def _written_anew(path: str) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
 
 
 def _die_with_parent() -> None:
