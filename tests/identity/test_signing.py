@@ -92,13 +92,13 @@ def signed() -> SignedAction:
     return sign_action(SKIP, domain=POND, private_key=KEY)
 
 
-@few
-@given(actions(), st.text(), uint256)
 def test_keys_are_used_in_c() -> None:
     """In Python it takes forty times as long, and the time tells of the key."""
     assert isinstance(get_backend(), CoinCurveECCBackend)
 
 
+@few
+@given(actions(), st.text(), uint256)
 def test_what_an_operator_signed_is_what_the_service_reads(action: Action, pool: str, chain_id: int) -> None:
     domain = Domain(pool, chain_id)
     signed = sign_action(action, domain=domain, private_key=KEY)
