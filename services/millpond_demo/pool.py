@@ -6,7 +6,6 @@ import asyncio
 import os
 import re
 import secrets
-import socket
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Final
 from urllib.parse import quote
 
 from millpond.events.topics import TOPICS, gateway_requests
-from millpond.localstack import LocalStack
+from millpond.localstack import LocalStack, ports
 from millpond.settings import KafkaSettings
 from millpond.stream.postgres.provision import provision
 from millpond_cli.kafka_topics import apply_topics
@@ -47,7 +46,9 @@ class Pool:
         self.api_key = ""
         self._receipt_key_file = directory / "keys" / "receipt.key"
         self._dsns: dict[str, str] = {}
-        self._ports = dict(zip((*SERVICES, "door"), _free_ports(len(SERVICES) + 1), strict=True))
+        # Held, since a service that is killed comes back to its own.
+        self._held = {name: ports.hold_free() for name in (*SERVICES, "door")}
+        self._ports = {name: ports.number_of(held) for name, held in self._held.items()}
         self.url = f"http://127.0.0.1:{self._ports['door']}"
 
     @property
@@ -150,14 +151,3 @@ def _found(pattern: str, printed: str) -> str:
     found = re.search(pattern, printed)
     assert found is not None, f"no {pattern} in: {printed}"
     return found[0]
-
-
-def _free_ports(count: int) -> list[int]:
-    # All open at once, so that no two are the same.
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports

@@ -82,7 +82,8 @@ def test_two_directories_are_two_projects(tmp_path: Path) -> None:
 def test_the_containers_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Not the project of whoever develops on this machine: it is taken down, volumes and all, at the end.
     monkeypatch.setenv("COMPOSE_PROJECT_NAME", f"millpond-test-{os.getpid()}")
-    port = ports.assign(tmp_path / "ports.json", ["kafka", "postgres", "anvil"])
+    held = ports.assign(tmp_path / "ports.json", ["kafka", "postgres", "anvil"])
+    port = {name: ports.number_of(each) for name, each in held.items()}
     variables = tmp_path / "env"
     variables.write_text("".join(f"MILLPOND_{name.upper()}_PORT={number}\n" for name, number in port.items()))
     runner = compose.ContainerProcess(

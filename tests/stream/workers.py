@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
-import random
 import signal
 import time
 from collections.abc import Awaitable, Callable
@@ -13,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
-from millpond.localstack.ports import HIGHEST, LOWEST, is_free
+from millpond.localstack.ports import hold_free, number_of
 from stream.nursery import Child, Nursery
 
 TESTS = Path(__file__).parents[1]
@@ -163,4 +162,5 @@ def _source(predicate: Callable[[], object]) -> str:
 
 def free_port() -> int:
     """One of those that the kernel gives to no outgoing connection in the meantime."""
-    return next(port for port in random.SystemRandom().sample(range(LOWEST, HIGHEST + 1), 200) if is_free(port))
+    with hold_free() as held:
+        return number_of(held)

@@ -89,6 +89,7 @@ class KafkaProcess(GuardedProcess):
     """Runs Kafka from its jars; its data, settings and log lie in ``directory``."""
 
     grace_s = 15.0
+    failure_marks = (" ERROR ", " FATAL ")
 
     def __init__(
         self, directory: Path, *, lock: int, tools: Tools, port: int, controller_port: int, settings: Mapping[str, str]

@@ -1,7 +1,8 @@
-"""Ports of a stack: chosen once, kept as long as they are free."""
+"""Ports of a stack: chosen once, held while it is up, and found again by the next start as long as they are free."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import socket
@@ -36,18 +37,48 @@ def is_free(port: int) -> bool:
     return True
 
 
-def assign(remembered: Path, names: Sequence[str]) -> dict[str, int]:
-    """A free port on loopback for each name: the one in the file ``remembered`` if still free, else a new one."""
-    known: dict[str, int] = json.loads(remembered.read_text()) if remembered.exists() else {}
-    for name in names:
-        if name not in known or not is_free(known[name]):
-            known[name] = _free_port(taken=set(known.values()))
-    remembered.write_text(json.dumps(known, indent=2) + "\n")
-    return {name: known[name] for name in names}
+def hold(port: int) -> socket.socket:
+    """Takes the port without listening, as long as the socket is open: whoever looks for one passes it by, and the server
+    that it is for listens there all the same, since servers reuse addresses. Raises ``OSError`` if somebody listens there."""
+    listen(port).close()
+    return _bound(port, reuse=True)
 
 
-def _free_port(taken: set[int]) -> int:
+def hold_free() -> socket.socket:
+    """Takes a port that nobody has, or has had a moment ago."""
     for port in random.SystemRandom().sample(range(LOWEST, HIGHEST + 1), ATTEMPTS_MAX):
-        if port not in taken and is_free(port):
-            return port
+        with contextlib.suppress(OSError):
+            return _bound(port, reuse=False)
     raise AssertionError(f"{ATTEMPTS_MAX} ports between {LOWEST} and {HIGHEST} are all taken")
+
+
+def number_of(held: socket.socket) -> int:
+    return int(held.getsockname()[1])
+
+
+def assign(remembered: Path, names: Sequence[str]) -> dict[str, socket.socket]:
+    """A held port on loopback for each name: the one in the file ``remembered`` if still free, else a new one."""
+    known: dict[str, int] = json.loads(remembered.read_text()) if remembered.exists() else {}
+    held: dict[str, socket.socket] = {}
+    for name in names:
+        with contextlib.suppress(OSError, KeyError):
+            held[name] = hold(known[name])
+            continue
+        held[name] = hold_free()
+    known |= {name: number_of(each) for name, each in held.items()}
+    remembered.write_text(json.dumps(known, indent=2) + "\n")
+    return held
+
+
+def _bound(port: int, *, reuse: bool) -> socket.socket:
+    """``reuse``: also where another socket is bound without listening, or connections are ending."""
+    held = socket.socket()
+    try:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, reuse)
+        held.bind(("127.0.0.1", port))
+        # For those who bind from now on.
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, True)
+    except OSError:
+        held.close()
+        raise
+    return held

@@ -15,13 +15,15 @@ from types import MappingProxyType
 
 from millpond.localstack import guard
 
-LOG_TAIL_BYTES = 4000
+LOG_CHARACTERS_MAX = 4_000
 
 
 class GuardedProcess(ABC):
     """One command with its log file. ``stop`` is orderly, ``kill`` is a crash; both return once nothing is left."""
 
     stop_signal = signal.SIGTERM
+    # What a line says with which a failure begins, where a program talks on for long as it shuts down.
+    failure_marks: tuple[str, ...] = ()
     grace_s = 10.0
     # What the command gets beside our own environment.
     environment: Mapping[str, str] = MappingProxyType({})
@@ -95,13 +97,22 @@ class GuardedProcess(ABC):
 
     def log_tail(self) -> str:
         with contextlib.suppress(FileNotFoundError):
-            return self.log.read_bytes()[-LOG_TAIL_BYTES:].decode(errors="replace")
+            return telling_part(self.log.read_text(errors="replace"), self.failure_marks)
         return ""
 
     def _signal(self, number: signal.Signals) -> None:
         for pid in self.pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
+
+
+def telling_part(log: str, failure_marks: Sequence[str]) -> str:
+    """The log from its first line with one of the marks on, or else its end."""
+    marked = [found for mark in failure_marks if (found := log.find(mark)) >= 0]
+    if not marked:
+        return log[-LOG_CHARACTERS_MAX:]
+    begin = log.rfind("\n", 0, min(marked)) + 1
+    return log[begin : begin + LOG_CHARACTERS_MAX]
 
 
 def complete(command: Sequence[str], *, seconds_max: float, directory: Path | None = None) -> tuple[int, str]:

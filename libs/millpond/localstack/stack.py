@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -52,6 +53,7 @@ class LocalStack:
         self._postgres_settings = postgres_settings or {}
         self._lock: int | None = None
         self._project: compose.Project | None = None
+        self._held: dict[str, socket.socket] = {}
         self.components: list[Component] = []
 
     def __enter__(self) -> Self:
@@ -79,6 +81,9 @@ class LocalStack:
         with ThreadPoolExecutor() as pool:
             list(pool.map(lambda component: component.stop(), self.components))
         self.components = []
+        for held in self._held.values():
+            held.close()
+        self._held = {}
         os.close(self._lock)
         self._lock = None
 
@@ -146,7 +151,8 @@ class LocalStack:
 
     def _wire(self, lock: int) -> None:
         roles = [*self._names, "kafka-controller"] if "kafka" in self._names else self._names
-        port = ports.assign(self.directory / "ports.json", roles)
+        self._held = ports.assign(self.directory / "ports.json", roles)
+        port = {role: ports.number_of(held) for role, held in self._held.items()}
         password = password_of(self.directory / "postgres")
         as_containers = compose.is_available()
         runners = self._containers(lock, port, password) if as_containers else self._processes(lock, port, password)
