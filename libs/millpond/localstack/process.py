@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,9 @@ from types import MappingProxyType
 from millpond.localstack import guard
 
 LOG_CHARACTERS_MAX = 4_000
+LOOK_S = 0.002
+# As /proc spells the states of threads.
+STOPPED_OR_GONE = "TtZX"
 
 
 class GuardedProcess(ABC):
@@ -90,7 +94,11 @@ class GuardedProcess(ABC):
         self.stop()
 
     def freeze(self) -> None:
+        """Returns once nothing of it runs any more: a signal takes its time to reach each thread of a busy machine."""
         self._signal(signal.SIGSTOP)
+        give_up_s = time.monotonic() + self.grace_s
+        while any(_runs(pid) for pid in self.pids) and time.monotonic() < give_up_s:
+            time.sleep(LOOK_S)
 
     def thaw(self) -> None:
         self._signal(signal.SIGCONT)
@@ -138,6 +146,15 @@ def complete(command: Sequence[str], *, seconds_max: float, directory: Path | No
         output = process.stdout.read()
         too_long.cancel()
         return process.wait(), output
+
+
+def _runs(pid: int) -> bool:
+    """Whether a thread of it is not stopped yet; of other systems than Linux nobody knows."""
+    for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
+        with contextlib.suppress(OSError):
+            if stat.read_text().rpartition(")")[2].split()[0] not in STOPPED_OR_GONE:
+                return True
+    return False
 
 
 def descendants(pid: int) -> list[int]:
