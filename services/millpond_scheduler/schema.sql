@@ -23,7 +23,8 @@ CREATE TABLE IF NOT EXISTS attempts (
     assigned_ms bigint NOT NULL,
     lease_ms bigint NOT NULL,
     lease_until_ms bigint NOT NULL,
-    gone boolean NOT NULL
+    gone boolean NOT NULL,
+    forgiven boolean NOT NULL
 );
 
 -- Requests that are not decided yet, as they came.
@@ -79,12 +80,20 @@ CREATE TABLE IF NOT EXISTS offers (
     document text NOT NULL
 );
 
--- One row: how many were accepted and assigned, the last tick, the epoch, and whether silence means nothing now.
+-- One row: how many were accepted and assigned, the last tick, the epoch, and since when silence means nothing.
 CREATE TABLE IF NOT EXISTS counts (
     only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
     accepted bigint NOT NULL,
     assigned bigint NOT NULL,
     ticked_ms bigint NOT NULL,
     epoch bigint NOT NULL,
-    paused boolean NOT NULL
+    paused_ms bigint
 );
+
+-- To tables of before, which knew only whether silence meant nothing.
+DO $$ BEGIN
+    IF EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'counts'::regclass AND attname = 'paused' AND NOT attisdropped) THEN
+        ALTER TABLE counts DROP COLUMN paused, ADD COLUMN paused_ms bigint;
+        ALTER TABLE attempts ADD COLUMN forgiven boolean NOT NULL DEFAULT false;
+    END IF;
+END $$;

@@ -29,9 +29,9 @@ TAKE_OUT: Final = """
         gateways AS (DELETE FROM gateways WHERE gateway = ANY($7)),
         barred AS (DELETE FROM barred WHERE contributor = ANY($8)),
         offers AS (DELETE FROM offers WHERE terms_hash = ANY($9))
-    INSERT INTO counts (accepted, assigned, ticked_ms, epoch, paused) VALUES ($10, $11, $12, $13, $14)
+    INSERT INTO counts (accepted, assigned, ticked_ms, epoch, paused_ms) VALUES ($10, $11, $12, $13, $14)
     ON CONFLICT (only_row) DO UPDATE SET accepted = excluded.accepted, assigned = excluded.assigned,
-        ticked_ms = excluded.ticked_ms, epoch = excluded.epoch, paused = excluded.paused
+        ticked_ms = excluded.ticked_ms, epoch = excluded.epoch, paused_ms = excluded.paused_ms
 """
 
 # The library's own table in the same schema: how far each input has been read is stored once, there.
@@ -62,6 +62,7 @@ COLUMNS: Final[Mapping[str, Mapping[str, str]]] = {
         "lease_ms": "bigint",
         "lease_until_ms": "bigint",
         "gone": "boolean",
+        "forgiven": "boolean",
     },
     "asked": {"job": "text", "request": "text", "partition": "int", "stamp_ms": "bigint"},
     "gpus": {
@@ -112,7 +113,7 @@ class BoardStore:
         board.barred = {row["contributor"] for row in await connection.fetch("SELECT contributor FROM barred")}
         for hash_, version, epoch, document in await connection.fetch("SELECT * FROM offers"):
             board.offers[hash_] = Offer(version, epoch, hash_, Terms.model_validate_json(document))
-        counts = await connection.fetchrow("SELECT accepted, assigned, ticked_ms, epoch, paused FROM counts")
+        counts = await connection.fetchrow("SELECT accepted, assigned, ticked_ms, epoch, paused_ms FROM counts")
         board.counts = Counts() if counts is None else Counts(*counts)
         board.read = await self._positions(connection)
         board.index()
@@ -125,7 +126,7 @@ class BoardStore:
             return
         ids = [list(ids) for ids, _ in tables.values()]
         await connection.execute(
-            TAKE_OUT, *ids, counts.accepted, counts.assigned, counts.ticked_ms, counts.epoch, counts.paused
+            TAKE_OUT, *ids, counts.accepted, counts.assigned, counts.ticked_ms, counts.epoch, counts.paused_ms
         )
         for table, (changed, rows_of) in tables.items():
             await insert_rows(connection, table, COLUMNS[table], list(rows_of(sorted(changed))))
@@ -163,7 +164,7 @@ def _tables(board: Board, changes: Changes) -> Mapping[str, tuple[set[str], Call
     def attempts(ids: Iterable[str]) -> Iterable[Row]:
         for a in (board.attempts[id_] for id_ in ids if id_ in board.attempts):
             times = a.assigned_ms, a.lease_ms, a.lease_until_ms
-            yield a.job, a.number, a.lease, a.gpu, a.device, a.contributor, *times, a.gone
+            yield a.job, a.number, a.lease, a.gpu, a.device, a.contributor, *times, a.gone, a.forgiven
 
     def asked(ids: Iterable[str]) -> Iterable[Row]:
         for each in (board.asked[id_] for id_ in ids if id_ in board.asked):

@@ -226,6 +226,37 @@ def test_while_most_of_the_pool_is_silent_no_lease_ends(play: Play) -> None:
     assert play.last(AttemptClosed).reason == "lease-ended"
 
 
+def outage(play: Play, until_s: float) -> None:
+    play(LivenessPaused(silent=3, devices=4, sentence="", as_of=at(play.now_ms)))
+    play.until(until_s)
+    play(LivenessResumed(silent=0, devices=4, as_of=at(play.now_ms)))
+
+
+def test_a_dead_machine_is_found_out_however_often_our_door_falls_shut(play: Play) -> None:
+    """Outages more often than a lease is long: their time doesn't count, and the time between them adds up."""
+    play(*joined("g1"), requested("j1", deadline_s=500))
+    between_s = LEASE_S / 2
+    outage(play, 30)
+    play.until(30 + between_s)
+    outage(play, 60)
+    play.until(60 + between_s)
+    assert play.all(AttemptClosed) == []
+    outage(play, 90)
+    play.until(90 + GRACE_S + 0.5)
+    assert play.last(AttemptClosed).reason == "lease-ended"
+
+
+def test_whoever_shows_a_sign_of_life_between_outages_has_a_whole_lease_after_each(play: Play) -> None:
+    play(*joined("g1"), requested("j1", deadline_s=500))
+    assigned = play.last(JobAssigned)
+    for end_s in (30, 60, 90):
+        outage(play, end_s)
+        play.until(end_s + LEASE_S - 1)
+        play(progress(assigned, "g1"))
+        play.until(end_s + LEASE_S + 1)
+    assert play.all(AttemptClosed) == []
+
+
 def test_also_then_a_deadline_is_a_deadline(play: Play) -> None:
     play(*joined("g1"), requested("j1", deadline_s=20))
     play(LivenessPaused(silent=3, devices=4, sentence="", as_of=at(START_MS)))

@@ -49,13 +49,13 @@ class Changes:
 
 @dataclass
 class Counts:
-    """One row: how far the counters and the clock are. ``paused``: the registry says that silence means nothing now."""
+    """One row: how far the counters and the clock are. ``paused_ms``: since when silence means nothing, as the registry says."""
 
     accepted: int = 0
     assigned: int = 0
     ticked_ms: int = 0
     epoch: int = 0
-    paused: bool = False
+    paused_ms: int | None = None
 
 
 class Board:

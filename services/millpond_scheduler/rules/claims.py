@@ -42,7 +42,7 @@ def renew(board: Board, job: Job, attempt: Attempt, stamp_ms: int) -> None:
     """A sign of life makes the lease last from then on, never beyond the deadline, and never shorter."""
     until_ms = min(stamp_ms + attempt.lease_ms, job.deadline_ms)
     if until_ms > attempt.lease_until_ms:
-        board.put_attempt(replace(attempt, lease_until_ms=until_ms))
+        board.put_attempt(replace(attempt, lease_until_ms=until_ms, forgiven=False))
 
 
 def recall_claim(board: Board, event: JobStarted | JobProgress, stamp_ms: int) -> None:

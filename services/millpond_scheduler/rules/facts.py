@@ -52,7 +52,10 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """The one open attempt of a job. ``lease_ms``: by how much a sign of life renews it. ``gone``: its GPU is no more."""
+    """The one open attempt of a job. ``lease_ms``: by how much a sign of life renews it. ``gone``: its GPU is no more.
+
+    ``forgiven``: after an outage of the pool's own it was given a new lease, and has shown no sign of life since.
+    """
 
     job: str
     number: int
@@ -64,6 +67,7 @@ class Attempt:
     lease_ms: int
     lease_until_ms: int
     gone: bool = False
+    forgiven: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,10 +36,10 @@ def take_up(board: Board, event: Event) -> None:
         case GpuOnline() | GpuSuspect() | GpuDraining() | GpuGone() | GpuRefused():
             _gpu(board, event)
         case LivenessPaused():
-            _pause(board, paused=True)
+            _pause(board, milliseconds(event.as_of))
         case LivenessResumed():
-            _pause(board, paused=False)
             _forgive(board, milliseconds(event.as_of))
+            _pause(board, None)
         case DeviceRegistered() | DeviceRemoved():
             _device(board, event)
         case ContributorAdmitted() | ContributorSuspended() | ContributorDraining() | ContributorLeft():
@@ -80,16 +80,22 @@ def begun_before(board: Board, gpu: str, time_ms: int) -> list[Attempt]:
     return [attempt for attempt in attempts if attempt.assigned_ms <= time_ms]
 
 
-def _pause(board: Board, *, paused: bool) -> None:
-    board.counts.paused = paused
+def _pause(board: Board, since_ms: int | None) -> None:
+    board.counts.paused_ms = since_ms
     board.changes.counts = True
 
 
 def _forgive(board: Board, as_of_ms: int) -> None:
-    """Silence counts from now on: every open attempt has a lease as if it had just shown a sign of life."""
+    """Silence counts from now on: an open attempt has a lease as if it had just shown a sign of life.
+
+    Once; until it has shown one, further outages only don't count. Else a door that keeps falling shut would keep the
+    jobs of dead machines for ever.
+    """
+    outage_ms = as_of_ms - (as_of_ms if board.counts.paused_ms is None else board.counts.paused_ms)
     for attempt in list(board.attempts.values()):
-        until_ms = min(as_of_ms + attempt.lease_ms, board.jobs[attempt.job].deadline_ms)
-        board.put_attempt(replace(attempt, lease_until_ms=max(attempt.lease_until_ms, until_ms)))
+        until_ms = attempt.lease_until_ms + outage_ms if attempt.forgiven else as_of_ms + attempt.lease_ms
+        until_ms = max(attempt.lease_until_ms, min(until_ms, board.jobs[attempt.job].deadline_ms))
+        board.put_attempt(replace(attempt, lease_until_ms=until_ms, forgiven=True))
 
 
 def _device(board: Board, event: DeviceRegistered | DeviceRemoved) -> None:

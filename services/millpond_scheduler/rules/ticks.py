@@ -49,7 +49,7 @@ def _job(board: Board, job: Job, tick: Tick) -> list[Decided]:
     is_late = tick.as_of_ms >= job.deadline_ms + board.grace_ms(job)
     may_lie_unread = {Place(topic.name, job.partition) for topic in (AGENT_RESULTS, AGENT_PROGRESS)} & tick.unread
     # More than half of the pool silent at once: rather our door is shut than all of them dead. Nothing moves.
-    is_excused = board.counts.paused and not is_late and not attempt.gone
+    is_excused = board.counts.paused_ms is not None and not is_late and not attempt.gone
     if may_lie_unread or is_excused:
         board.due.put(job.id, tick.as_of_ms + LOOK_AGAIN_MS)
         return []
