@@ -18,7 +18,7 @@ from websockets.exceptions import WebSocketException
 from millpond.errors import MillpondError
 from millpond.identity import DeviceKey
 from millpond_agent.messages import FROM_EDGE, Challenge, FromEdge, Refused, Welcome
-from millpond_agent.rules import reconnect_s
+from millpond_agent.rules import failures_in_a_row, reconnect_s
 from millpond_agent.session import Session, SignedClaim
 
 GREETING_S_MAX: Final = 15.0
@@ -27,8 +27,6 @@ PING_EVERY_S: Final = 5.0
 PONG_S_MAX: Final = 8.0
 # What was not acknowledged by then is sent once more.
 RESEND_S: Final = 10.0
-# A connection that lived as long as this begins a new row of failures.
-SETTLED_S: Final = 5.0
 MESSAGE_BYTES_MAX: Final = 16 * 1_048_576
 # Progress that nobody could send for so long is old.
 PASSING_MAX: Final = 1_000
@@ -75,13 +73,14 @@ class Connection:
         self._idle = asyncio.Event()
         self._idle.set()
         self.is_open = False
+        self._welcome_at_s: float | None = None
 
     async def run(self) -> None:
         """Until cancelled, or ``turned_away`` raises."""
         loop = asyncio.get_running_loop()
         failures = 0
         while True:
-            began = loop.time()
+            self._welcome_at_s = None
             try:
                 await self._live()
             except _TurnedAway as error:
@@ -92,7 +91,8 @@ class Connection:
                 self.is_open = False
                 self._passing.clear()
                 self._idle.set()
-            failures = 0 if loop.time() - began > SETTLED_S else failures + 1
+            welcome_s = None if self._welcome_at_s is None else loop.time() - self._welcome_at_s
+            failures = failures_in_a_row(failures, welcome_s=welcome_s)
             await asyncio.sleep(reconnect_s(failures, chance=random.random()))  # noqa: S311  # spreads, guards nothing
 
     def send(self, claim: SignedClaim) -> None:
@@ -124,7 +124,7 @@ class Connection:
         ) as socket:
             async with asyncio.timeout(GREETING_S_MAX):
                 welcome = await self._greet(socket)
-            self.is_open = True
+            self.is_open, self._welcome_at_s = True, asyncio.get_running_loop().time()
             self._heard(welcome)
             sender = asyncio.create_task(self._send(socket))
             try:

@@ -11,6 +11,10 @@ from millpond.events.scheduler_assignments import JobAssigned
 
 RECONNECT_FIRST_S: Final = 0.2
 RECONNECT_MAX_S: Final = 30.0
+# A connection that lived as long as this begins a new row of failures.
+SETTLED_S: Final = 5.0
+# Those of a pool that let us in, and broke off before, count as so many at most: a wait of some two seconds.
+BROKEN_OFF_MAX: Final = 3
 # What edge may say of a claim that it will take later: it stays in the outbox. Everything else is final.
 LATER: Final = frozenset({"not-acknowledged", "starting", "stopping", "away", "internal", "rate-exceeded"})
 # Why edge lets a device in no more: only somebody's signature changes that.
@@ -101,6 +105,17 @@ def reconnect_s(failures: int, *, chance: float) -> float:
     """Seconds before the next try after ``failures`` in a row; ``chance`` in [0, 1) spreads agents that lost the same edge."""
     longest_s = min(RECONNECT_FIRST_S * 2.0 ** min(failures, 20), RECONNECT_MAX_S)
     return longest_s * (0.5 + chance / 2)
+
+
+def failures_in_a_row(failures: int, *, welcome_s: float | None) -> int:
+    """How many there are after one more try. ``welcome_s``: for how long the pool had let us in; None if it didn't.
+
+    A pool that lets us in and breaks off soon is being restarted again and again: whoever then waits as for one that is
+    away is never there while it is.
+    """
+    if welcome_s is None:
+        return failures + 1
+    return 0 if welcome_s > SETTLED_S else min(failures + 1, BROKEN_OFF_MAX)
 
 
 def inventory_is_due(*, told_at: datetime | None, changed: bool, now: datetime) -> bool:

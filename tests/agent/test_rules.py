@@ -17,6 +17,7 @@ from millpond_agent.rules import (
     Running,
     State,
     Take,
+    failures_in_a_row,
     inventory_is_due,
     is_final,
     knocks_again,
@@ -125,6 +126,15 @@ def test_the_wait_before_the_next_try_is_bounded_and_never_nothing(failures: int
 def test_machines_that_lost_the_same_edge_do_not_come_back_at_once() -> None:
     waits = {reconnect_s(6, chance=chance / 10) for chance in range(10)}
     assert len(waits) == 10
+
+
+def test_a_pool_that_lets_us_in_and_breaks_off_is_tried_again_soon_and_one_that_is_away_ever_more_slowly() -> None:
+    flapping = away = 0
+    for _ in range(10):
+        flapping, away = failures_in_a_row(flapping, welcome_s=1.0), failures_in_a_row(away, welcome_s=None)
+    assert reconnect_s(flapping, chance=0.999) < 2
+    assert reconnect_s(away, chance=0.999) > 25
+    assert failures_in_a_row(away, welcome_s=60.0) == 0
 
 
 def test_the_inventory_is_told_first_when_it_changes_and_hourly() -> None:
