@@ -37,7 +37,7 @@ format: $(STAMP)  ## Format the code and mend what lint can mend.
 	$(RUN)/ruff check --fix .
 
 # Much of the suite waits for timeouts and elections: two workers, each with a stack of its own, share the waiting.
-WORKERS ?= 3
+WORKERS ?= 2
 
 test: check  ## The whole suite, on a real stack.
 	$(RUN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder

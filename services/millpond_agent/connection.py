@@ -18,7 +18,7 @@ from websockets.exceptions import WebSocketException
 from millpond.errors import MillpondError
 from millpond.identity import DeviceKey
 from millpond_agent.messages import FROM_EDGE, Challenge, FromEdge, Refused, Welcome
-from millpond_agent.rules import failures_in_a_row, reconnect_s
+from millpond_agent.rules import LATER, failures_in_a_row, reconnect_s
 from millpond_agent.session import Session, SignedClaim
 
 GREETING_S_MAX: Final = 15.0
@@ -80,11 +80,12 @@ class Connection:
         loop = asyncio.get_running_loop()
         failures = 0
         while True:
-            self._welcome_at_s = None
+            self._welcome_at_s, is_soon = None, False
             try:
                 await self._live()
             except _TurnedAway as error:
                 await self._turned_away(error.refusal)
+                is_soon = error.refusal.reason in LATER
             except (OSError, TimeoutError, WebSocketException, ConnectionBroke) as error:
                 self._told(f"No connection to the pool: {_cause(error)}.")
             finally:
@@ -92,7 +93,7 @@ class Connection:
                 self._passing.clear()
                 self._idle.set()
             welcome_s = None if self._welcome_at_s is None else loop.time() - self._welcome_at_s
-            failures = failures_in_a_row(failures, welcome_s=welcome_s)
+            failures = failures_in_a_row(failures, welcome_s=welcome_s, is_soon=is_soon)
             await asyncio.sleep(reconnect_s(failures, chance=random.random()))  # noqa: S311  # spreads, guards nothing
 
     def send(self, claim: SignedClaim) -> None:

@@ -10,10 +10,10 @@ from typing import Final
 from millpond.events.scheduler_assignments import JobAssigned
 
 RECONNECT_FIRST_S: Final = 0.2
-RECONNECT_MAX_S: Final = 30.0
+RECONNECT_MAX_S: Final = 10.0
 # A connection that lived as long as this begins a new row of failures.
 SETTLED_S: Final = 5.0
-# Those of a pool that let us in, and broke off before, count as so many at most: a wait of some two seconds.
+# Those of a pool that is there, if not for long, count as so many at most: a wait of less than two seconds.
 BROKEN_OFF_MAX: Final = 3
 # What edge may say of a claim that it will take later: it stays in the outbox. Everything else is final.
 LATER: Final = frozenset({"not-acknowledged", "starting", "stopping", "away", "internal", "rate-exceeded"})
@@ -107,15 +107,17 @@ def reconnect_s(failures: int, *, chance: float) -> float:
     return longest_s * (0.5 + chance / 2)
 
 
-def failures_in_a_row(failures: int, *, welcome_s: float | None) -> int:
+def failures_in_a_row(failures: int, *, welcome_s: float | None, is_soon: bool = False) -> int:
     """How many there are after one more try. ``welcome_s``: for how long the pool had let us in; None if it didn't.
+    ``is_soon``: it answered that it will be able to before long.
 
-    A pool that lets us in and breaks off soon is being restarted again and again: whoever then waits as for one that is
-    away is never there while it is.
+    A pool that answers, and is away again soon, is being restarted: whoever then waits as for one that is gone is never
+    there while it is.
     """
-    if welcome_s is None:
-        return failures + 1
-    return 0 if welcome_s > SETTLED_S else min(failures + 1, BROKEN_OFF_MAX)
+    if welcome_s is not None and welcome_s > SETTLED_S:
+        return 0
+    is_there = is_soon or welcome_s is not None
+    return min(failures + 1, BROKEN_OFF_MAX) if is_there else failures + 1
 
 
 def inventory_is_due(*, told_at: datetime | None, changed: bool, now: datetime) -> bool:

@@ -133,7 +133,8 @@ def test_a_pool_that_lets_us_in_and_breaks_off_is_tried_again_soon_and_one_that_
     for _ in range(10):
         flapping, away = failures_in_a_row(flapping, welcome_s=1.0), failures_in_a_row(away, welcome_s=None)
     assert reconnect_s(flapping, chance=0.999) < 2
-    assert reconnect_s(away, chance=0.999) > 25
+    assert reconnect_s(away, chance=0.999) > 9
+    assert reconnect_s(failures_in_a_row(away, welcome_s=None, is_soon=True), chance=0.999) < 2
     assert failures_in_a_row(away, welcome_s=60.0) == 0
 
 
