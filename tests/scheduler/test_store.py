@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from millpond.events.registry_gpus import LivenessPaused
+from millpond.events.registry_gpus import LivenessPaused, LivenessResumed
 from millpond.events.rewards_epochs import EpochClosing
 from millpond.events.scheduler_assignments import AttemptClosed, JobAssigned
 from millpond.stream.postgres.database import PostgresDatabase, open_database
@@ -73,6 +73,8 @@ STEPS: list[Callable[[Play], object]] = [
     lambda play: play(EpochClosing(epoch=0, ends={}, as_of=at(START_MS))),
     lambda play: play(gone("g1")),
     lambda play: play(LivenessPaused(silent=3, devices=4, sentence="", as_of=at(START_MS))),
+    lambda play: play(LivenessResumed(silent=0, devices=4, as_of=at(START_MS + 1_000))),
+    lambda play: play(LivenessPaused(silent=3, devices=4, sentence="", as_of=at(START_MS))),
     lambda play: play.after(3),
     lambda play: play(device_removed("g3"), contributor_suspended("c-g1")),
     lambda play: play.after(90),
@@ -120,3 +122,23 @@ async def test_how_far_was_read_comes_from_the_librarys_own_positions(stored: St
     loaded = await stored.load()
     assert loaded.read["gateway.jobs.v1"] == [7] + [0] * 11
     assert loaded.read.keys() == {topic.name for topic in READS}
+
+
+async def test_tables_of_before_are_brought_up_to_date_with_what_is_in_them(stored: Stored, play: Play) -> None:
+    for step in STEPS[:3]:
+        step(play)
+    await stored.save(play.board)
+    async with stored.database.transaction() as transaction:
+        await transaction.connection.execute(
+            """
+            ALTER TABLE counts DROP COLUMN paused_ms, ADD COLUMN paused boolean NOT NULL DEFAULT true;
+            ALTER TABLE attempts DROP COLUMN forgiven;
+            """
+        )
+    for _ in range(2):
+        async with stored.database.transaction() as transaction:
+            await transaction.connection.execute(stored.store.schema)
+    known = await stored.load()
+    assert known.attempts == play.board.attempts
+    assert known.attempts
+    assert known.counts.paused_ms is None

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from millpond.localstack.ports import hold_free, number_of
+from millpond.localstack.process import runs
 from stream.nursery import Child, Nursery
 
 TESTS = Path(__file__).parents[1]
@@ -54,7 +55,7 @@ class Worker:
         """SIGSTOP; returns once no thread of it runs any more."""
         os.kill(self.pid, signal.SIGSTOP)
         deadline_s = time.monotonic() + STOPPED_WITHIN_S
-        while Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+        while runs(self.pid):
             assert time.monotonic() < deadline_s, f"{self.pid} does not stop"
             time.sleep(0.001)
 

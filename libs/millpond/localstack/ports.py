@@ -59,15 +59,17 @@ def number_of(held: socket.socket) -> int:
 def assign(remembered: Path, names: Sequence[str]) -> dict[str, socket.socket]:
     """A held port on loopback for each name: the one in the file ``remembered`` if still free, else a new one."""
     known: dict[str, int] = json.loads(remembered.read_text()) if remembered.exists() else {}
-    held: dict[str, socket.socket] = {}
-    for name in names:
-        with contextlib.suppress(OSError, KeyError):
-            held[name] = hold(known[name])
-            continue
-        held[name] = hold_free()
+    held = {name: _held_again(known.get(name)) for name in names}
     known |= {name: number_of(each) for name, each in held.items()}
     remembered.write_text(json.dumps(known, indent=2) + "\n")
     return held
+
+
+def _held_again(known: int | None) -> socket.socket:
+    if known is not None:
+        with contextlib.suppress(OSError):
+            return hold(known)
+    return hold_free()
 
 
 def _bound(port: int, *, reuse: bool) -> socket.socket:

@@ -97,7 +97,7 @@ class GuardedProcess(ABC):
         """Returns once nothing of it runs any more: a signal takes its time to reach each thread of a busy machine."""
         self._signal(signal.SIGSTOP)
         give_up_s = time.monotonic() + self.grace_s
-        while any(_runs(pid) for pid in self.pids) and time.monotonic() < give_up_s:
+        while any(runs(pid) for pid in self.pids) and time.monotonic() < give_up_s:
             time.sleep(LOOK_S)
 
     def thaw(self) -> None:
@@ -148,7 +148,7 @@ def complete(command: Sequence[str], *, seconds_max: float, directory: Path | No
         return process.wait(), output
 
 
-def _runs(pid: int) -> bool:
+def runs(pid: int) -> bool:
     """Whether a thread of it is not stopped yet; of other systems than Linux nobody knows."""
     for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
         with contextlib.suppress(OSError):
